@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * draft_internal.h - what the built-in drafters share: the option parser, the
+ * account of memory, and the openers that registry.c lists. Not installed.
+ */
+#ifndef DRAFT_INTERNAL_H
+#define DRAFT_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "spec_drafter.h"
+#include "specp.h"
+
+/* ---- options: key=value,key=value (options.c) -------------------------- */
+
+typedef enum specp_option_type {
+    SPECP_OPT_INT, /* int64_t, decimal, within [min, max] */
+    SPECP_OPT_REAL, /* double, decimal with optional fraction and exponent, within [min, max]; no NaN, no infinity */
+    SPECP_OPT_BOOL, /* bool, written 0 or 1 */
+    SPECP_OPT_WORD, /* int, the index of the value in `words` */
+    SPECP_OPT_TEXT, /* char[size], copied with its end; never empty; cannot contain a comma */
+} specp_option_type;
+
+/*
+ * One option: where its value goes is an offset into the drafter's own struct
+ * of options, so that tables are static and constant:
+ *
+ *     static const specp_option table[] = {
+ *         {.key = "len", .type = SPECP_OPT_INT, .offset = offsetof(pld_options, len), .min = 1, .max = 4096},
+ *         {.key = "match", .type = SPECP_OPT_WORD, .offset = offsetof(pld_options, match), .words = words},
+ *     };
+ */
+typedef struct specp_option {
+    const char *key;
+    specp_option_type type;
+    size_t offset;
+    double min, max;          /* INT and REAL; whole numbers up to 2^53 for INT */
+    const char *const *words; /* WORD: ended by NULL */
+    size_t size;              /* TEXT: room, the closing zero included */
+} specp_option;
+
+/*
+ * Parses `text` ("" or NULL: no options) into the struct at `values`, which
+ * holds the defaults; options that are not given are left alone. Parsing the
+ * same text twice gives the same result, so a drafter may parse once to learn
+ * a preset, set its defaults, and parse again.
+ *
+ * SPEC_ERR_INVALID with the offending word and what was expected in *why:
+ * unknown or repeated key, no '=', empty item, a value of another kind or out
+ * of range. Then some values may have been written. At most 64 options.
+ */
+SPEC_MUST_CHECK int specp_options_parse(const char *drafter, const char *text, const specp_option *table,
+                                        size_t n, void *values, spec_message *why);
+
+/* ---- account of memory (options.c) ------------------------------------- */
+
+/* An allocator that passes everything on and knows how much is held. It must
+ * stay where it is while anything allocated through it lives. */
+typedef struct specp_account {
+    spec_allocator inner;
+    _Atomic uint64_t bytes;
+} specp_account;
+
+/* The allocator to use. `inner` may be NULL. */
+spec_allocator specp_account_init(specp_account *a, const spec_allocator *inner);
+uint64_t specp_account_bytes(specp_account *a);
+
+/* ---- the built-in drafters --------------------------------------------- */
+
+/* Opens one. `options` is the text after the colon, or "". */
+typedef int specp_open_fn(spec_drafter **out, const char *options, const spec_allocator *alloc,
+                          spec_message *why);
+
+specp_open_fn specp_none_open, specp_oracle_open, specp_random_open; /* controls.c */
+specp_open_fn specp_suffix_open;                                     /* suffix.c */
+specp_open_fn specp_pld_open;                                        /* pld.c */
+specp_open_fn specp_ngram_cache_open;                                /* ngram_cache.c */
+specp_open_fn specp_ngram_mod_open;                                  /* ngram_mod.c */
+
+/* Lines for spec_drafter_help(); each lies with its option table. */
+extern const char specp_none_help[], specp_oracle_help[], specp_random_help[];
+extern const char specp_suffix_help[], specp_pld_help[], specp_ngram_cache_help[], specp_ngram_mod_help[];
+
+#endif
