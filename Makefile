@@ -107,7 +107,11 @@ THREAD_TESTS := $(foreach t,$(TESTS),$(if $(findstring threads,$(notdir $(t))),$
 .DEFAULT_GOAL := default
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: default all lib tests fuzzers examples deps demo check bench asan tsan fuzz format lint \
+# The value of a variable, for the check scripts.
+print-%: FORCE
+	@echo '$($*)'
+
+.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench asan tsan fuzz format lint \
         install uninstall clean help FORCE
 
 default: lib $(SPECBENCH)
@@ -117,6 +121,7 @@ lib: $(LIB_A) $(if $(filter plain,$(VARIANT)),$(LIB_SO))
 all: default tests fuzzers examples
 
 tests: $(TESTS)
+thread-tests: $(THREAD_TESTS)
 fuzzers: $(FUZZERS)
 examples: $(EXAMPLES)
 
