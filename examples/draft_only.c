@@ -38,15 +38,13 @@ static int generate(spec_drafter *d, spec_tree *tree, const spec_token prompt[2]
     spec_request_info info = {.size = sizeof info, .prompt = prompt, .n_prompt = 2, .max_new_tokens = LENGTH};
     spec_propose_args args = {.size = sizeof args, .budget = NODES};
     context text = {(uint32_t)prompt[0], (uint32_t)prompt[1], 2};
-    spec_request *r;
-    size_t done = 0, steps = 0;
+    spec_request *r = NULL;
+    size_t done = 0, steps = 0, n;
     int err = spec_request_begin(d, &info, &r);
-    if (err) return err;
     for (; !err && done < LENGTH; steps++) {
         spec_token argmax[NODES + 1], out[NODES + 1], next;
         int32_t path[NODES];
         uint8_t accepted[NODES] = {0};
-        size_t n;
         if ((err = spec_request_propose(r, &args, tree))) break;
         run_model(text, tree, argmax);
         if ((err = spec_verify_greedy(tree, argmax, path, &n, &next))) break;
@@ -62,8 +60,7 @@ static int generate(spec_drafter *d, spec_tree *tree, const spec_token prompt[2]
         err = spec_request_observe(r, &o);
     }
     spec_request_end(r);
-    if (!err)
-        printf("%zu tokens in %zu steps: %.2f tokens per step\n", done, steps, (double)done / (double)steps);
+    if (!err) printf("%zu tokens in %zu steps: %.2f a step\n", done, steps, (double)done / (double)steps);
     return err;
 }
 
