@@ -50,6 +50,7 @@ endif
 ALL_CPPFLAGS := -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
 ALL_CFLAGS   := -std=c11 $(CFLAGS) -fPIC -fvisibility=hidden -ffp-contract=off -pthread
 ALL_LDFLAGS  := $(CFLAGS) -pthread -Wl,--as-needed $(LDFLAGS)
+SO_LDFLAGS   := -shared -Wl,-soname,libspecdec.so.$(ABI) -Wl,--no-undefined
 LIB_LIBS     := -lm
 
 OUT := $(if $(filter plain,$(VARIANT)),build,build/$(VARIANT))
@@ -190,7 +191,7 @@ $(OBJ)/flags: FORCE
 	$(call stamp,$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(WARNINGS))
 
 $(OUT)/flags: FORCE
-	$(call stamp,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LIB_SRC) $(BENCH_SRC) $(HELPER_SRC))
+	$(call stamp,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(SO_LDFLAGS) $(LIB_SRC) $(BENCH_SRC) $(HELPER_SRC))
 
 $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
@@ -213,7 +214,7 @@ $(OBJ)/libhelpers.a: $(call objects,$(HELPER_SRC)) $(OUT)/flags
 
 $(OUT)/$(LIB_REAL): $(call objects,$(LIB_SRC)) $(OUT)/flags
 	$(call say,LD $@)
-	$(Q)$(CC) -shared -Wl,-soname,libspecdec.so.$(ABI) -Wl,--no-undefined $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_LIBS)
+	$(Q)$(CC) $(SO_LDFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_LIBS)
 
 $(LIB_SO): $(OUT)/$(LIB_REAL)
 	$(Q)ln -sf $(LIB_REAL) $(OUT)/libspecdec.so.$(ABI)

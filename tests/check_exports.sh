@@ -31,9 +31,9 @@ value() { sed -n "s/^#define SPEC_$1 *\"\{0,1\}\([0-9.]*\)\"\{0,1\}.*/\1/p" spec
 version=$(value VERSION_MAJOR).$(value VERSION_MINOR).$(value VERSION_PATCH)
 : >"$work/faults"
 [ "$version" = "$(value VERSION_STRING)" ] || echo "SPEC_VERSION_STRING is not $version" >>"$work/faults"
-grep -m 1 '^## ' CHANGELOG.md | grep -qF "## $version" ||
+[[ $(grep -m 1 '^## ' CHANGELOG.md) == "## $version"* ]] ||
     echo "the first section of CHANGELOG.md is not $version" >>"$work/faults"
-objdump -p "$so" | grep -q "SONAME *libspecdec\.so\.$(value ABI)$" ||
+[ "$(objdump -p "$so" | awk '$1 == "SONAME" { print $2 }')" = "libspecdec.so.$(value ABI)" ] ||
     echo "the soname is not libspecdec.so.$(value ABI)" >>"$work/faults"
 verdict "version, changelog and soname agree with specdec.h" "$work/faults"
 

@@ -13,11 +13,15 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 
 replay() {
     local name=$1 corpus=tests/corpus/$1
+    local status=0
     : >"$work/faults"
-    if ! timeout 300 "$out/tests/fuzz_$name" "$corpus" >"$work/log" 2>&1; then
-        { echo "exit status $?"; tail -n 40 "$work/log"; } >"$work/faults"
+    timeout 300 "$out/tests/fuzz_$name" "$corpus" >"$work/log" 2>&1 || status=$?
+    if [ "$status" = 0 ]; then
+        ok "fuzz_$name replays $(tail -n 1 "$work/log")"
+    else
+        { echo "exit status $status"; tail -n 40 "$work/log"; } >"$work/faults"
+        verdict "fuzz_$name replays $corpus" "$work/faults"
     fi
-    verdict "fuzz_$name replays $(tail -n 1 "$work/log")" "$work/faults"
 }
 
 search() {
@@ -30,7 +34,7 @@ search() {
         grep -E 'number_of_executed_units|new_units_added' "$work/log" | sed 's/^/# /'
         ok "fuzz_$name, $seconds s"
     else
-        tail -n 60 "$work/log" | sed 's/^/#   /'
+        grep -aE -A 24 'ERROR: |runtime error: ' "$work/log" | head -n 40 | sed 's/^/#   /' || tail -n 20 "$work/log"
         not_ok "fuzz_$name: see $findings"
     fi
 }

@@ -29,11 +29,6 @@ allowed() {
     esac
 }
 
-sources() {
-    find . -maxdepth 1 -name '*.[ch]' | sed 's|^\./||'
-    find suffix_tree draft verify bench tests examples -name '*.[ch]' 2>/dev/null | sort
-}
-
 folder() {
     case $1 in
     */*) dirname "$1" ;;
@@ -41,7 +36,7 @@ folder() {
     esac
 }
 
-sources >"$work/sources"
+project_sources >"$work/sources"
 mapfile -t files <"$work/sources"
 public_headers >"$work/public"
 : >"$work/faults"

@@ -51,6 +51,15 @@ library_dirs() {
     done
 }
 
+# Every source of the project, by its path from the root.
+project_sources() {
+    local d
+    find . -maxdepth 1 -name '*.[ch]' | sed 's|^\./||'
+    for d in suffix_tree draft verify bench tests examples; do
+        if [ -d "$d" ]; then find "$d" -name '*.[ch]'; fi
+    done | sort
+}
+
 public_headers() {
     echo specdec.h
     library_dirs | while read -r d; do find "$d" -maxdepth 1 -name 'spec_*.h'; done | sort
