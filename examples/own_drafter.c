@@ -57,8 +57,10 @@ static int pairs_propose(void *self, void *state, const spec_propose_args *a, sp
     (void)self;
     const pairs *p = state;
     spec_token x = p->last[0], y = p->last[1];
+    int32_t parent = -1;
     float prob = 1;
-    for (int32_t parent = -1; out->n < a->budget && out->n < a->max_depth && x >= 0 && y >= 0;) {
+    if (x < 0) return SPEC_OK; /* fewer than two tokens so far */
+    while (out->n < a->budget && out->n < a->max_depth) {
         spec_token next = p->successor[x][y];
         if (next < 0) break;
         prob *= 0.8f; /* a guess; a better drafter would measure it */

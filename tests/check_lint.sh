@@ -31,7 +31,7 @@ if installed clang-tidy; then
 fi
 if installed cppcheck; then
     lint cppcheck cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --inline-suppr \
-        --enable=warning,portability --suppress=missingIncludeSystem -D_POSIX_C_SOURCE=200809L \
+        --enable=warning,portability --suppress=missingIncludeSystem --suppress=invalidPointerCast -D_POSIX_C_SOURCE=200809L \
         "${include[@]}" "${c_files[@]}"
 fi
 if installed shellcheck; then

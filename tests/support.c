@@ -198,14 +198,20 @@ const char *support_tmp_path(const support_tmp *t, const char *name, char *buf, 
 
 void support_write_file(const char *path, const void *data, size_t n) {
     FILE *f = fopen(path, "wb");
-    if (!f) fail_msg("cannot write %s: %s", path, strerror(errno));
+    if (!f) {
+        fail_msg("cannot write %s: %s", path, strerror(errno));
+        return;
+    }
     size_t done = n ? fwrite(data, 1, n, f) : 0;
     if (fclose(f) || done != n) fail_msg("cannot write %s", path);
 }
 
 char *support_read_file(const char *path, size_t *n) {
     FILE *f = fopen(path, "rb");
-    if (!f) fail_msg("cannot read %s: %s", path, strerror(errno));
+    if (!f) {
+        fail_msg("cannot read %s: %s", path, strerror(errno));
+        return NULL;
+    }
     size_t cap = 1 << 16, len = 0, got;
     char *data = malloc(cap + 1);
     while (data && (got = fread(data + len, 1, cap - len, f)) > 0) {
@@ -218,7 +224,11 @@ char *support_read_file(const char *path, size_t *n) {
     }
     int bad = ferror(f);
     fclose(f);
-    if (!data || bad) fail_msg("cannot read %s", path);
+    if (!data || bad) {
+        fail_msg("cannot read %s", path);
+        free(data);
+        return NULL;
+    }
     data[len] = '\0';
     if (n) *n = len;
     return data;

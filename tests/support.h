@@ -43,13 +43,13 @@ bool support_rng_chance(support_rng *r, double p);
 typedef struct support_heap {
     size_t live_bytes, live_blocks;
     size_t peak_bytes;
-    size_t requests;      /* allocations and growing or shrinking resizes, refused ones too */
-    size_t refused;       /* how many of them were refused */
-    size_t refuse_at;     /* refuse the request of this number (from 0); SIZE_MAX = none */
-    bool refuse_after;    /* and every later one */
-    size_t size_faults;   /* old_size was not the size asked for when the block was made */
+    size_t requests;       /* allocations and growing or shrinking resizes, refused ones too */
+    size_t refused;        /* how many of them were refused */
+    size_t refuse_at;      /* refuse the request of this number (from 0); SIZE_MAX = none */
+    bool refuse_after;     /* and every later one */
+    size_t size_faults;    /* old_size was not the size asked for when the block was made */
     size_t foreign_faults; /* a block that this heap did not make, or no longer holds */
-    uint64_t lock;        /* private: the heap may be used by several threads. (Its lock orders
+    uint64_t lock;         /* private: the heap may be used by several threads. (Its lock orders
                            * them, which hides races from TSan: tests for races do without it) */
 } support_heap;
 
@@ -74,10 +74,10 @@ void support_heap_assert_clean(const support_heap *h);
 bool support_shared(const char *relative, char *buf, size_t n);
 
 /* Ends the running test as skipped, with the reason that `make check` looks for. */
-#define SUPPORT_SKIP_NO_SHARED()                  \
-    do {                                          \
-        print_message("skipped: no ../shared\n"); \
-        skip();                                   \
+#define SUPPORT_SKIP_NO_SHARED()                                                                             \
+    do {                                                                                                     \
+        print_message("skipped: no ../shared\n");                                                            \
+        skip();                                                                                              \
     } while (0)
 
 /* A new, empty directory, removed with all it holds by support_tmp_remove().

@@ -108,8 +108,8 @@ static void test_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rng_is_fixed),  cmocka_unit_test(test_rng_ranges),
-        cmocka_unit_test(test_heap_counts),   cmocka_unit_test(test_heap_refuses),
+        cmocka_unit_test(test_rng_is_fixed),          cmocka_unit_test(test_rng_ranges),
+        cmocka_unit_test(test_heap_counts),           cmocka_unit_test(test_heap_refuses),
         cmocka_unit_test(test_heap_sees_wrong_sizes), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
