@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ngram-mod: one table from a hash of the last n tokens to the token that came
+ * next, after the drafter of the same name in llama.cpp (PR 19164).
+ *
+ *     text   ... t(i-n) ... t(i-1) t(i)
+ *                \___ hash ______/   |         place = hash scaled to the table
+ *                       |            v
+ *     table  [ -1 | -1 | t(i) | -1 | ... ]     -1: empty; the latest token wins
+ *
+ * The hash is a polynomial in the tokens, so the next window costs one step
+ * (Karp and Rabin 1987). The table knows nothing of the n tokens themselves: an
+ * n-gram that was never seen meets a foreign entry with a probability of the
+ * table's occupancy. Therefore it is emptied when a quarter is in use, and also
+ * after `streak` drafts in a row of which less than half was accepted; the
+ * request that emptied it enters its own text again.
+ *
+ * A tenant's requests share one table. Its entries are relaxed atomics and there
+ * is no lock: an entry is one token, and any token that was ever stored is valid
+ * to draft. With shared=0 a request has a table of its own, which begins small
+ * and is rebuilt from the request's text as it grows.
+ *
+ * Probability: node i of a draft gets (n / (n + 1))^i.
+ */
+#include "draft_internal.h"
+#include "shared.h"
+#include "text.h"
+
+#define EMPTY            (-1)
+#define FIRST_ENTRIES    1024u /* of a request's own table */
+#define ENTRIES_IN_MB(m) ((size_t)(m) << 18)
+
+typedef struct mod_options {
+    int64_t n, len, min, streak, size_mb, tenants;
+    bool shared, cross_tenant;
+} mod_options;
+
+typedef struct ngram_mod {
+    mod_options options;
+    uint64_t last_power; /* MULTIPLIER^(n - 1): what the first token of a window weighs */
+    spec_allocator alloc;
+    specp_account account;
+    specp_wait wait;
+    specp_tenants tenants;
+    _Atomic uint64_t shared_tokens; /* entries of shared tables in use */
+} ngram_mod;
+
+typedef struct mod_table {
+    _Atomic spec_token *entry; /* (size) */
+    size_t size;
+    _Atomic size_t used;
+    atomic_flag clearing;
+    bool shared;
+} mod_table;
+
+typedef struct mod_request {
+    specp_text text;
+    mod_table *table; /* shared or `own`; NULL: there was no place for the tenant */
+    mod_table own;
+    uint32_t poor; /* drafts in a row of which less than half was accepted */
+} mod_request;
+
+/* ---- the rolling hash ------------------------------------------------------ */
+
+/* A multiplier with good spectral properties for modulus 2^64 (Steele and Vigna
+ * 2022, arXiv 2001.05304). */
+#define MULTIPLIER 0xd1342543de82ef95u
+
+/* Tokens count from one: a window of zeros is not the empty one. */
+static uint64_t weight(spec_token token) { return (uint64_t)(uint32_t)token + 1; }
+
+static uint64_t roll(const ngram_mod *d, uint64_t hash, spec_token leaves, spec_token enters) {
+    return (hash - weight(leaves) * d->last_power) * MULTIPLIER + weight(enters);
+}
+
+static uint64_t hash_window(const ngram_mod *d, const spec_token *tok) {
+    uint64_t hash = 0;
+    for (int64_t i = 0; i < d->options.n; i++) hash = hash * MULTIPLIER + weight(tok[i]);
+    return hash;
+}
+
+/* ---- the table --------------------------------------------------------------- */
+
+static _Atomic spec_token *entry_of(const mod_table *t, uint64_t hash) {
+    uint64_t h = specp_mix64(hash) >> 32;
+    return &t->entry[(h * t->size) >> 32];
+}
+
+/* Sizes are at most 2^32 entries, which the scaling above can reach. */
+_Static_assert(ENTRIES_IN_MB(16384) == (size_t)1 << 32, "size_mb has this upper limit");
+
+static int table_make(mod_table *t, size_t size, const spec_allocator *alloc) {
+    _Atomic spec_token *entry = specp_alloc(alloc, size, sizeof *entry);
+    if (!entry) return SPEC_ERR_NOMEM;
+    for (size_t i = 0; i < size; i++) atomic_init(&entry[i], EMPTY);
+    t->entry = entry;
+    t->size = size;
+    atomic_init(&t->used, 0);
+    atomic_flag_clear(&t->clearing);
+    return SPEC_OK;
+}
+
+static void table_release(mod_table *t, const spec_allocator *alloc) {
+    specp_release(alloc, t->entry, t->size, sizeof *t->entry);
+    t->entry = NULL;
+    t->size = 0;
+}
+
+static size_t table_used(mod_table *t) { return atomic_load_explicit(&t->used, memory_order_relaxed); }
+
+static bool crowded(mod_table *t, size_t more) { return table_used(t) + more > t->size / 4; }
+
+static void put(ngram_mod *d, mod_table *t, uint64_t hash, spec_token token) {
+    _Atomic spec_token *e = entry_of(t, hash);
+    if (atomic_load_explicit(e, memory_order_relaxed) == EMPTY) {
+        /* In this order table_clear never subtracts what is not yet added. */
+        if (t->shared) atomic_fetch_add_explicit(&d->shared_tokens, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&t->used, 1, memory_order_release);
+    }
+    atomic_store_explicit(e, token, memory_order_relaxed);
+}
+
+/* Empties a table; other requests may read and write it meanwhile. Counts of
+ * entries that two threads filled at once are corrected here. */
+static void table_clear(ngram_mod *d, mod_table *t) {
+    if (atomic_flag_test_and_set(&t->clearing)) return; /* another thread is at it */
+    size_t used = atomic_exchange_explicit(&t->used, 0, memory_order_acquire);
+    if (t->shared) atomic_fetch_sub_explicit(&d->shared_tokens, used, memory_order_relaxed);
+    for (size_t i = 0; i < t->size; i++) atomic_store_explicit(&t->entry[i], EMPTY, memory_order_relaxed);
+    atomic_flag_clear(&t->clearing);
+}
+
+/* ---- learning ------------------------------------------------------------------ */
+
+/* Enters every window of the text whose next token is at `from` or later. */
+static void enter_text(ngram_mod *d, mod_table *t, const specp_text *text, size_t from) {
+    size_t n = (size_t)d->options.n;
+    if (from < n) from = n;
+    if (from >= text->n) return;
+    const spec_token *tok = text->tok;
+    uint64_t hash = hash_window(d, tok + from - n);
+    for (size_t i = from; i < text->n; i++) {
+        put(d, t, hash, tok[i]);
+        hash = roll(d, hash, tok[i - n], tok[i]);
+    }
+}
+
+/* Empties the table and enters the request's own text again: all of it, or the
+ * last part, an eighth of the table. */
+static void start_again(ngram_mod *d, mod_request *r) {
+    size_t keep = r->table->size / 8;
+    table_clear(d, r->table);
+    enter_text(d, r->table, &r->text, r->text.n > keep ? r->text.n - keep : 0);
+}
+
+/* Makes a request's own table large enough for `more` tokens, up to the limit,
+ * and enters the text that there is. */
+static int grow_own(ngram_mod *d, mod_request *r, size_t more) {
+    size_t limit = ENTRIES_IN_MB(d->options.size_mb);
+    size_t size = r->own.size ? r->own.size : FIRST_ENTRIES;
+    while (size < limit && (r->text.n + more) > size / 4) size *= 4;
+    if (size > limit) size = limit;
+    if (size == r->own.size) return SPEC_OK;
+    mod_table bigger = {.shared = false};
+    int err = table_make(&bigger, size, &d->alloc);
+    if (err) return err;
+    table_release(&r->own, &d->alloc);
+    r->own.entry = bigger.entry;
+    r->own.size = bigger.size;
+    atomic_init(&r->own.used, 0);
+    enter_text(d, &r->own, &r->text, 0);
+    return SPEC_OK;
+}
+
+/* Appends to the text and the table. */
+static int append(ngram_mod *d, mod_request *r, const spec_token *tok, size_t n) {
+    int err = specp_text_reserve(&r->text, n, &d->alloc);
+    if (!err && r->table == &r->own) err = grow_own(d, r, n);
+    if (err) return err;
+    size_t from = r->text.n;
+    specp_text_add(&r->text, tok, n);
+    if (!r->table) return SPEC_OK;
+    if (crowded(r->table, n))
+        start_again(d, r);
+    else
+        enter_text(d, r->table, &r->text, from);
+    return SPEC_OK;
+}
+
+/* ---- drafting -------------------------------------------------------------------- */
+
+static int mod_propose(void *self, void *state, const spec_propose_args *a, spec_tree *out) {
+    const ngram_mod *d = self;
+    const mod_request *r = state;
+    size_t n = (size_t)d->options.n;
+    if (!r->table || r->text.n < n) return SPEC_OK;
+    uint32_t limit = specp_chain_limit(a->budget, a->max_depth, d->options.len);
+    uint64_t hash = hash_window(d, r->text.tok + r->text.n - n);
+    float step = (float)n / (float)(n + 1), prob = step;
+    while (out->n < limit) {
+        spec_token next = atomic_load_explicit(entry_of(r->table, hash), memory_order_relaxed);
+        if (next == EMPTY) break;
+        hash = roll(d, hash, specp_text_at(&r->text, out, r->text.n + out->n - n), next);
+        specp_chain_add(out, next, prob, SPEC_SOURCE_NGRAM);
+        prob *= step;
+    }
+    if (out->n < (uint32_t)d->options.min && out->n < limit) spec_tree_clear(out);
+    if (out->n) out->match_len = (uint32_t)n;
+    return SPEC_OK;
+}
+
+/* Whether the draft that was judged makes `streak` poor ones in a row. */
+static bool streak_complete(const ngram_mod *d, mod_request *r, const spec_outcome *o) {
+    if (!o->tree || !o->tree->n) return false;
+    size_t accepted = 0;
+    for (uint32_t i = 0; i < o->tree->n; i++) accepted += o->accepted[i] != 0;
+    r->poor = 2 * accepted < o->tree->n ? r->poor + 1 : 0;
+    if (!d->options.streak || r->poor < d->options.streak) return false;
+    r->poor = 0;
+    return true;
+}
+
+/* ---- requests ---------------------------------------------------------------------- */
+
+static int mod_observe(void *self, void *state, const spec_outcome *o) {
+    ngram_mod *d = self;
+    mod_request *r = state;
+    int err = append(d, r, o->committed, o->n_committed);
+    if (!err && streak_complete(d, r, o) && r->table) start_again(d, r);
+    return err;
+}
+
+static void mod_end(void *self, void *state) {
+    ngram_mod *d = self;
+    mod_request *r = state;
+    if (r->table && r->table != &r->own) specp_tenants_release(&d->tenants, r->table);
+    table_release(&r->own, &d->alloc);
+    specp_text_release(&r->text, &d->alloc);
+    specp_release(&d->alloc, r, 1, sizeof *r);
+}
+
+static int mod_begin(void *self, const spec_request_info *info, void **state) {
+    ngram_mod *d = self;
+    mod_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    if (!r) return SPEC_ERR_NOMEM;
+    int err = SPEC_OK;
+    void *shared = NULL;
+    if (d->options.shared) err = specp_tenants_acquire(&d->tenants, info->tenant, &shared);
+    r->table = d->options.shared ? shared : &r->own;
+    if (!err) err = append(d, r, info->prompt, info->n_prompt);
+    if (err)
+        mod_end(d, r);
+    else
+        *state = r;
+    return err;
+}
+
+/* ---- the drafter ---------------------------------------------------------------------- */
+
+static void *make_table(void *user) {
+    ngram_mod *d = user;
+    mod_table *t = specp_calloc(&d->alloc, 1, sizeof *t);
+    if (!t) return NULL;
+    t->shared = true;
+    if (!table_make(t, ENTRIES_IN_MB(d->options.size_mb), &d->alloc)) return t;
+    specp_release(&d->alloc, t, 1, sizeof *t);
+    return NULL;
+}
+
+static void drop_table(void *user, void *dropped) {
+    ngram_mod *d = user;
+    mod_table *t = dropped;
+    atomic_fetch_sub_explicit(&d->shared_tokens, table_used(t), memory_order_relaxed);
+    table_release(t, &d->alloc);
+    specp_release(&d->alloc, t, 1, sizeof *t);
+}
+
+static void mod_stats(void *self, spec_drafter_stats *out) {
+    ngram_mod *d = self;
+    out->index_tokens = out->index_states = atomic_load_explicit(&d->shared_tokens, memory_order_relaxed);
+    out->index_bytes = sizeof *d + specp_account_bytes(&d->account);
+    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
+}
+
+static void mod_free(void *self) {
+    ngram_mod *d = self;
+    spec_allocator inner = d->account.inner;
+    specp_tenants_destroy(&d->tenants);
+    specp_release(&inner, d, 1, sizeof *d);
+}
+
+const char specp_ngram_mod_help[] =
+    "ngram-mod: one hash table from the last n tokens to the next one, shared by a\n"
+    "  tenant's requests. Long matches, long drafts; text that repeats itself.\n"
+    "  n=N             tokens matched, 1..256 (default 24)\n"
+    "  len=N           longest draft, 1..4096 (default 64)\n"
+    "  min=N           shorter drafts are not proposed, unless len, the budget or the\n"
+    "                  request's limits made them so, 0..4096 (default 48)\n"
+    "  streak=N        the table is emptied after N drafts in a row of which less\n"
+    "                  than half was accepted, 0..1000, 0 = never (default 3); it is\n"
+    "                  also emptied when a quarter of it is in use\n"
+    "  size_mb=N       size of a table, 1..16384 (default 16)\n"
+    "  shared=0|1      learn from other requests (default 1)\n"
+    "  cross_tenant=0|1  let all tenants share one table (default 0)\n"
+    "  tenants=N       tenants remembered, 1..4096 (default 64); beyond them the one\n"
+    "                  that has been idle longest is forgotten\n";
+
+#define INT_OPTION(name, low, high)                                                                          \
+    {                                                                                                        \
+        .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(mod_options, name), .min = (low),            \
+        .max = (high)                                                                                        \
+    }
+#define BOOL_OPTION(name)                                                                                    \
+    { .key = #name, .type = SPECP_OPT_BOOL, .offset = offsetof(mod_options, name) }
+
+static const specp_option option_table[] = {
+    INT_OPTION(n, 1, 256),
+    INT_OPTION(len, 1, SPEC_TREE_MAX_NODES),
+    INT_OPTION(min, 0, SPEC_TREE_MAX_NODES),
+    INT_OPTION(streak, 0, 1000),
+    INT_OPTION(size_mb, 1, 16384),
+    BOOL_OPTION(shared),
+    BOOL_OPTION(cross_tenant),
+    INT_OPTION(tenants, 1, 4096),
+};
+
+static const spec_drafter_ops mod_ops = {.version = SPEC_DRAFTER_OPS_V1,
+                                         .name = "ngram-mod",
+                                         .begin = mod_begin,
+                                         .propose = mod_propose,
+                                         .observe = mod_observe,
+                                         .end = mod_end,
+                                         .stats = mod_stats,
+                                         .free = mod_free};
+
+/* Makes the drafter's self, or NULL. */
+static ngram_mod *make_self(const mod_options *o, const spec_allocator *alloc) {
+    ngram_mod *d = specp_calloc(alloc, 1, sizeof *d);
+    if (!d) return NULL;
+    d->options = *o;
+    d->last_power = 1;
+    for (int64_t i = 1; i < o->n; i++) d->last_power *= MULTIPLIER;
+    d->alloc = specp_account_init(&d->account, alloc);
+    d->tenants.make = make_table;
+    d->tenants.drop = drop_table;
+    d->tenants.user = d;
+    d->tenants.cross = o->cross_tenant;
+    d->tenants.max = (size_t)o->tenants;
+    d->tenants.wait = &d->wait;
+    d->tenants.alloc = d->alloc;
+    if (!specp_tenants_init(&d->tenants)) return d;
+    specp_release(alloc, d, 1, sizeof *d);
+    return NULL;
+}
+
+int specp_ngram_mod_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
+                         spec_message *why) {
+    mod_options o = {
+        .n = 24, .len = 64, .min = 48, .streak = 3, .size_mb = 16, .tenants = 64, .shared = true};
+    int err = specp_options_parse("ngram-mod", options, option_table,
+                                  sizeof option_table / sizeof *option_table, &o, why);
+    if (err) return err;
+    ngram_mod *d = make_self(&o, alloc);
+    err = d ? spec_drafter_new(out, &mod_ops, d, alloc) : SPEC_ERR_NOMEM;
+    if (!err) return SPEC_OK;
+    if (d) mod_free(d);
+    return specp_fail(why, err, "drafter ngram-mod: %s", spec_strerror(err));
+}

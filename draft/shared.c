@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Knowledge by tenant (the picture is in shared.h) and locks with a clock.
+ *
+ * Invariants, under `lock`: ids are distinct; the first n entries of the list
+ * are in use; a tenant with open requests is never dropped. Knowledge is made
+ * and dropped outside the lock, because a large table takes milliseconds.
+ */
+#include "shared.h"
+
+#include <time.h>
+
+/* ---- waiting ------------------------------------------------------------ */
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void note_wait(specp_wait *w, uint64_t since) {
+    uint64_t ns = now_ns() - since;
+    uint64_t longest = atomic_load_explicit(&w->longest_ns, memory_order_relaxed);
+    while (ns > longest && !atomic_compare_exchange_weak_explicit(
+                               &w->longest_ns, &longest, ns, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+int specp_rwlock_init(pthread_rwlock_t *l) {
+    pthread_rwlockattr_t attr;
+    if (pthread_rwlockattr_init(&attr)) return SPEC_ERR_NOMEM;
+#if defined(__GLIBC__)
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    int err = pthread_rwlock_init(l, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    return err ? SPEC_ERR_NOMEM : SPEC_OK;
+}
+
+void specp_lock(pthread_mutex_t *m, specp_wait *w) {
+    if (!pthread_mutex_trylock(m)) return;
+    uint64_t since = now_ns();
+    pthread_mutex_lock(m);
+    note_wait(w, since);
+}
+
+void specp_read_lock(pthread_rwlock_t *l, specp_wait *w) {
+    if (!pthread_rwlock_tryrdlock(l)) return;
+    uint64_t since = now_ns();
+    pthread_rwlock_rdlock(l);
+    note_wait(w, since);
+}
+
+void specp_write_lock(pthread_rwlock_t *l, specp_wait *w) {
+    if (!pthread_rwlock_trywrlock(l)) return;
+    uint64_t since = now_ns();
+    pthread_rwlock_wrlock(l);
+    note_wait(w, since);
+}
+
+/* ---- tenants ------------------------------------------------------------ */
+
+int specp_tenants_init(specp_tenants *t) {
+    t->list = specp_calloc(&t->alloc, t->max, sizeof *t->list);
+    if (!t->list) return SPEC_ERR_NOMEM;
+    if (!pthread_mutex_init(&t->lock, NULL)) return SPEC_OK;
+    specp_release(&t->alloc, t->list, t->max, sizeof *t->list);
+    return SPEC_ERR_NOMEM;
+}
+
+void specp_tenants_destroy(specp_tenants *t) {
+    for (size_t i = 0; i < t->n; i++) t->drop(t->user, t->list[i].knowledge);
+    specp_release(&t->alloc, t->list, t->max, sizeof *t->list);
+    pthread_mutex_destroy(&t->lock);
+}
+
+/* The place of a tenant, or NULL. */
+static specp_tenant *find(specp_tenants *t, uint64_t id) {
+    for (size_t i = 0; i < t->n; i++)
+        if (t->list[i].id == id) return &t->list[i];
+    return NULL;
+}
+
+/* A place for a new tenant, or NULL: the next one that is free, or that of the
+ * idle tenant whose last request is oldest (its knowledge is still in it). */
+static specp_tenant *find_place(specp_tenants *t) {
+    if (t->n < t->max) return &t->list[t->n];
+    specp_tenant *oldest = NULL;
+    for (size_t i = 0; i < t->n; i++) {
+        specp_tenant *e = &t->list[i];
+        if (!e->open && (!oldest || e->last < oldest->last)) oldest = e;
+    }
+    return oldest;
+}
+
+static void *enter(specp_tenants *t, specp_tenant *e) {
+    e->open++;
+    e->last = ++t->now;
+    return e->knowledge;
+}
+
+/* Puts new knowledge in place. What has to be dropped instead, the knowledge of
+ * the tenant that made room or the new one, comes back in *surplus. */
+static void *settle(specp_tenants *t, uint64_t id, void *knowledge, void **surplus) {
+    *surplus = knowledge;
+    specp_tenant *e = find(t, id);
+    if (e) return enter(t, e); /* another thread was faster */
+    e = find_place(t);
+    if (!e) return NULL;
+    if (e == &t->list[t->n]) t->n++;
+    *surplus = e->knowledge;
+    *e = (specp_tenant){.id = id, .knowledge = knowledge};
+    return enter(t, e);
+}
+
+int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, void **out) {
+    uint64_t id = t->cross ? 0 : tenant;
+    specp_lock(&t->lock, t->wait);
+    specp_tenant *e = find(t, id);
+    bool place = e || find_place(t);
+    *out = e ? enter(t, e) : NULL;
+    pthread_mutex_unlock(&t->lock);
+    if (e || !place) return SPEC_OK;
+
+    void *surplus, *made = t->make(t->user);
+    if (!made) return SPEC_ERR_NOMEM;
+    specp_lock(&t->lock, t->wait);
+    *out = settle(t, id, made, &surplus);
+    pthread_mutex_unlock(&t->lock);
+    if (surplus) t->drop(t->user, surplus);
+    return SPEC_OK;
+}
+
+void specp_tenants_release(specp_tenants *t, void *knowledge) {
+    if (!knowledge) return;
+    specp_lock(&t->lock, t->wait);
+    for (size_t i = 0; i < t->n; i++)
+        if (t->list[i].knowledge == knowledge) t->list[i].open--;
+    pthread_mutex_unlock(&t->lock);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shared.h - knowledge that outlives a request: one piece for each tenant, and
+ * locks that know how long they kept a thread waiting. Private to draft/.
+ */
+#ifndef DRAFT_SHARED_H
+#define DRAFT_SHARED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specp.h"
+
+/* ---- waiting ------------------------------------------------------------ */
+
+/* The longest time that a lock was waited for. A lock that is free costs no
+ * look at the clock. */
+typedef struct specp_wait {
+    _Atomic uint64_t longest_ns;
+} specp_wait;
+
+/* A read-write lock under which readers cannot starve a writer, where the
+ * system has such. Returns 0 or SPEC_ERR_NOMEM. */
+SPEC_MUST_CHECK int specp_rwlock_init(pthread_rwlock_t *l);
+
+void specp_lock(pthread_mutex_t *m, specp_wait *w);
+void specp_read_lock(pthread_rwlock_t *l, specp_wait *w);
+void specp_write_lock(pthread_rwlock_t *l, specp_wait *w);
+
+/* ---- tenants ------------------------------------------------------------ */
+
+/*
+ *     tenant   open  last   knowledge
+ *        7       2     9    ----> made by `make`, dropped by `drop`
+ *        0       0     4    ---->
+ *       31       1     8    ---->
+ *
+ * A piece of knowledge is made when its tenant's first request begins, and
+ * stays when the tenant has none: `open` counts its requests now, `last` is the
+ * time (in begins) of the latest. When there are `max` tenants, a new one takes
+ * the place of the one without requests whose `last` is oldest; when all have
+ * requests, the new tenant's request goes without shared knowledge.
+ */
+typedef struct specp_tenant {
+    uint64_t id, last;
+    size_t open;
+    void *knowledge;
+} specp_tenant;
+
+typedef struct specp_tenants {
+    void *(*make)(void *user); /* NULL when memory is refused */
+    void (*drop)(void *user, void *knowledge);
+    void *user;
+    bool cross; /* all tenants are one */
+    size_t n, max;
+    specp_tenant *list; /* (max) */
+    uint64_t now;
+    pthread_mutex_t lock;
+    specp_wait *wait;
+    spec_allocator alloc;
+} specp_tenants;
+
+/* make, drop, user, cross, max, wait and alloc are set; the rest is zero. */
+SPEC_MUST_CHECK int specp_tenants_init(specp_tenants *t);
+/* Drops everything. No request may be open. */
+void specp_tenants_destroy(specp_tenants *t);
+
+/* The tenant's knowledge, *out == NULL when there is no place for it. It stays
+ * until the matching release. SPEC_ERR_NOMEM. */
+SPEC_MUST_CHECK int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, void **out);
+void specp_tenants_release(specp_tenants *t, void *knowledge); /* NULL is accepted */
+
+#endif
