@@ -73,6 +73,6 @@ int main(int argc, char **argv) {
     for (spec_token i = 0; !err && i < 4; i++) err = generate(drafter, &tree, (spec_token[2]){i % 2, 5});
     spec_tree_release(&tree, NULL);
     spec_drafter_free(drafter);
-    if (err) fprintf(stderr, "%s %s\n", spec_strerror(err), why.text);
+    if (err) fprintf(stderr, "%s: %s\n", spec_strerror(err), why.text);
     return err ? 1 : 0;
 }
