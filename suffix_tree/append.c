@@ -110,6 +110,7 @@ static uint32_t split_single(spec_index *x, uint32_t j, uint32_t L) {
     *c = (state){.link = link, .count = 1, .last = j, .len = (uint16_t)L, .gen = c->gen};
     x->n_loose++; /* until the new occurrence is counted */
     slot_at(x, j)->up = all ? id | HELD : id;
+    x->n_singles -= all;
     if (state_at(x, link)->len + 1u == x->depth) return id; /* I3 */
     uint32_t next = place_next(x, j);
     if (next != NONE) specp_edge_add(x, c, slot_at(x, next)->token, next | SINGLE);
@@ -243,6 +244,7 @@ int specp_append_token(spec_index *x, uint32_t seq, spec_token t) {
     new->up = ROOT;
     uint32_t to = e ? carry_out(x, &b) : ROOT;
     new->up = single ? to : to | HELD;
+    x->n_singles += single;
     add_edges(x, lacking, &b, to, t, i);
     uint32_t met = lacking + (e ? raise_counts(x, p, t, i, b.q, to) : 0);
     state_at(x, ROOT)->count++;

@@ -178,7 +178,7 @@ struct spec_index {
     uint32_t n_heap, cap_heap;
 
     uint64_t bytes, hub_bytes;
-    uint64_t n_edges, n_loose;
+    uint64_t n_edges, n_loose, n_singles;
     uint64_t tokens_total, evicted, evicted_tokens;
     uint64_t version;   /* grows with every change */
     uint32_t epoch;     /* grows when every id changes its meaning: compaction */

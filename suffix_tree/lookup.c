@@ -12,6 +12,8 @@ static spec_locus locus(const spec_index *x, uint32_t ref, uint32_t len) {
 
 spec_locus spec_index_root(const spec_index *x) { return locus(x, ROOT, 0); }
 
+uint32_t spec_index_depth(const spec_index *x) { return x->depth; }
+
 /* The transition of a class, as an edge; the next token is that of a single one. */
 static bool single_edge(const spec_index *x, uint32_t ref, edge *out) {
     uint32_t next = place_next(x, ref & ~SINGLE);
@@ -75,6 +77,11 @@ spec_locus spec_index_suffix(const spec_index *x, spec_locus at) {
     do ref = class_link(x, ref); /* after removals a link may have equal count */
     while (ref != ROOT && state_at(x, ref)->count == at.count);
     return locus(x, ref, state_at(x, ref)->len);
+}
+
+spec_locus spec_index_shorten(const spec_index *x, spec_locus at, uint32_t len) {
+    if (at.count == 0 || len >= at.len) return at;
+    return locus(x, class_shorten(x, at.state, len), len);
 }
 
 spec_locus spec_index_tail(const spec_index *x, spec_seq seq) {

@@ -121,6 +121,9 @@ typedef struct spec_child {
 
 SPEC_API spec_locus spec_index_root(const spec_index *x);
 
+/* D: the longest substring kept. */
+SPEC_API uint32_t spec_index_depth(const spec_index *x);
+
 /* The locus of tok[0..n); count 0 when it does not occur or n > D. O(n). */
 SPEC_API spec_locus spec_index_find(const spec_index *x, const spec_token *tok, size_t n);
 
@@ -146,6 +149,9 @@ SPEC_API size_t spec_index_n_children(const spec_index *x, spec_locus at);
  * next class on the suffix chain, at its longest. Every suffix of `at` that is
  * longer than the result has the same count as `at`. The root's is the root. */
 SPEC_API spec_locus spec_index_suffix(const spec_index *x, spec_locus at);
+
+/* The suffix of `at` that has len tokens; `at` itself where it has no more. */
+SPEC_API spec_locus spec_index_shorten(const spec_index *x, spec_locus at, uint32_t len);
 
 /* The last min(length, D) tokens of a sequence: what a request's own index is
  * asked for. Amortised O(1). Root when the sequence is empty or unknown. */
@@ -198,7 +204,7 @@ typedef struct spec_index_stats {
     uint32_t chain_max;      /* longest suffix chain met, ever */
 } spec_index_stats;
 
-/* O(1) but for `singles`, which walks the text: O(tokens). */
+/* O(1). */
 SPEC_API int spec_index_get_stats(const spec_index *x, spec_index_stats *out);
 
 /* Walks every invariant of the structure, whatever its contents: it never

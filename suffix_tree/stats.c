@@ -12,14 +12,6 @@ uint64_t specp_bytes_used(const spec_index *x) {
     return bytes + (uint64_t)x->chunks.live * (sizeof(chunk) + CHUNK_SLOTS * sizeof(slot));
 }
 
-static uint64_t count_singles(const spec_index *x) {
-    uint64_t n = 0;
-    for (uint32_t i = x->oldest; i != NONE; i = seq_at(x, i)->newer)
-        for (uint32_t j = seq_at(x, i)->tail; j != NONE; j = place_prev(x, j))
-            n += !(slot_at(x, j)->up & HELD);
-    return n;
-}
-
 int spec_index_get_stats(const spec_index *x, spec_index_stats *out) {
     if (!x || !out) return SPEC_ERR_INVALID;
     *out = (spec_index_stats){
@@ -27,7 +19,7 @@ int spec_index_get_stats(const spec_index *x, spec_index_stats *out) {
         .tokens_total = x->tokens_total,
         .sequences = x->seqs.live,
         .states = x->states.live,
-        .singles = count_singles(x),
+        .singles = x->n_singles,
         .edges = x->n_edges,
         .bytes = x->bytes + x->map_bytes,
         .bytes_used = specp_bytes_used(x),

@@ -46,6 +46,7 @@ static bool make_single(spec_index *x, uint32_t id, uint32_t *ref) {
     if (j == NONE || (n && !(e->to & SINGLE))) return false;
     slot *s = slot_at(x, j);
     if (s->up != id && s->up != (id | HELD)) return false;
+    x->n_singles += s->up != id;
     s->up = r->link;
     *ref = j | SINGLE;
     specp_state_free(x, id);
@@ -78,6 +79,7 @@ static void place_drop(spec_index *x, uint32_t seq) {
     chunk *k = chunk_at(x, c);
     s->tail = place_prev(x, i);
     s->len--;
+    x->n_singles -= !(slot_at(x, i)->up & HELD);
     slot_at(x, i)->up = NONE;
     k->gen++;
     if (i & (CHUNK_SLOTS - 1)) return;

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The suffix drafter: SuffixDecoding (Oliaro et al., arXiv 2411.04975).
+ *
+ *     request   prompt, response  -->  own index      this request alone, no lock
+ *                        \
+ *                         response -->  shared index  one for each tenant
+ *
+ * suffix_draft.c chooses what to continue, suffix_expand.c drafts it,
+ * suffix_shared.c keeps the shared indexes, suffix_options.c has the options.
+ */
+#include <string.h>
+
+#include "suffix_internal.h"
+
+/* ---- requests --------------------------------------------------------- */
+
+static void request_free(suffix_drafter *d, suffix_request *r) {
+    const size_t nodes = (size_t)d->options.nodes;
+    spec_index_free(r->own);
+    specp_text_release(&r->tail, &d->alloc);
+    specp_text_release(&r->pending, &d->alloc);
+    specp_release(&d->alloc, r->heap, 2 * nodes, sizeof *r->heap);
+    spec_tree_release(&r->trial, &d->alloc);
+    specp_release(&d->alloc, r, 1, sizeof *r);
+}
+
+static int make_own(suffix_drafter *d, suffix_request *r, const spec_request_info *info) {
+    if (!d->options.own) return SPEC_OK;
+    spec_index_options o = {.size = sizeof o, .depth = (uint32_t)d->options.depth, .alloc = d->alloc};
+    int err = spec_index_new(&r->own, &o);
+    if (!err) err = spec_index_begin(r->own, &r->own_seq);
+    if (!err) err = spec_index_append(r->own, r->own_seq, info->prompt, info->n_prompt);
+    return err;
+}
+
+/* Makes room in r->tail for n more tokens and forgets old ones. */
+static int tail_reserve(suffix_drafter *d, suffix_request *r, size_t n) {
+    size_t keep = (size_t)d->options.depth;
+    specp_text *t = &r->tail;
+    if (t->n + n > t->cap && t->n > keep) {
+        memmove(t->tok, t->tok + t->n - keep, keep * sizeof *t->tok);
+        t->n = keep;
+    }
+    return specp_text_reserve(t, n, &d->alloc);
+}
+
+static int take_prompt(suffix_drafter *d, suffix_request *r, const spec_token *prompt, size_t n) {
+    size_t keep = n < (size_t)d->options.depth ? n : (size_t)d->options.depth;
+    int err = tail_reserve(d, r, 4 * (size_t)d->options.depth);
+    if (err) return err;
+    specp_text_add(&r->tail, n ? prompt + n - keep : prompt, keep);
+    r->n_text = n;
+    return SPEC_OK;
+}
+
+static int suffix_begin(void *self, const spec_request_info *info, void **state) {
+    suffix_drafter *d = self;
+    const size_t nodes = (size_t)d->options.nodes;
+    suffix_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    if (!r) return SPEC_ERR_NOMEM;
+    int err = make_own(d, r, info);
+    if (!err) err = take_prompt(d, r, info->prompt, info->n_prompt);
+    if (!err) err = spec_tree_init(&r->trial, (uint32_t)nodes, 0, 0, &d->alloc);
+    if (!err && !(r->heap = specp_alloc(&d->alloc, 2 * nodes, sizeof *r->heap))) err = SPEC_ERR_NOMEM;
+    if (!err) err = specp_suffix_join(d, r, info->tenant);
+    if (err) {
+        request_free(d, r);
+        return err;
+    }
+    *state = r;
+    return SPEC_OK;
+}
+
+static int suffix_observe(void *self, void *state, const spec_outcome *o) {
+    suffix_drafter *d = self;
+    suffix_request *r = state;
+    bool teach = r->shared && !r->gone;
+    int err = tail_reserve(d, r, o->n_committed);
+    if (!err && teach) err = specp_text_reserve(&r->pending, o->n_committed, &d->alloc);
+    if (!err && r->own) err = spec_index_append(r->own, r->own_seq, o->committed, o->n_committed);
+    if (err) return err;
+    specp_text_add(&r->tail, o->committed, o->n_committed);
+    r->n_text += o->n_committed;
+    r->n_response += o->n_committed;
+    if (!teach) return SPEC_OK;
+    specp_text_add(&r->pending, o->committed, o->n_committed);
+    if (!d->options.at_end) specp_suffix_teach(d, r, false);
+    return SPEC_OK;
+}
+
+static void suffix_end(void *self, void *state) {
+    suffix_drafter *d = self;
+    specp_suffix_leave(d, state);
+    request_free(d, state);
+}
+
+/* ---- the drafter ------------------------------------------------------ */
+
+static void suffix_stats(void *self, spec_drafter_stats *out) {
+    suffix_drafter *d = self;
+    specp_suffix_shared_stats(d, out);
+    out->index_bytes = specp_account_bytes(&d->account);
+    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
+}
+
+static void drafter_release(suffix_drafter *d) {
+    spec_index_free(d->corpus);
+    pthread_mutex_destroy(&d->corpus_lock);
+    spec_allocator inner = d->account.inner;
+    specp_release(&inner, d, 1, sizeof *d);
+}
+
+static void suffix_free(void *self) {
+    suffix_drafter *d = self;
+    if (d->options.shared) specp_tenants_destroy(&d->tenants);
+    drafter_release(d);
+}
+
+static int load_corpus(suffix_drafter *d, spec_message *why) {
+    suffix_options *o = &d->options;
+    if (!o->corpus[0]) return SPEC_OK;
+    spec_index_load_options load = {.size = sizeof load,
+                                    .trust = o->trust,
+                                    .alloc = d->alloc,
+                                    .memory_limit = (size_t)o->memory_mb << 20,
+                                    .evict = (spec_evict)o->evict};
+    int err = spec_index_load(&d->corpus, o->corpus, &load, why);
+    if (!err) o->depth = spec_index_depth(d->corpus); /* the request's own index goes as deep */
+    if (!err && o->depth < 2)
+        err = specp_fail(why, SPEC_ERR_INVALID, "%s: depth %d, expected 2 or more", o->corpus, (int)o->depth);
+    return err;
+}
+
+static int make_tenants(suffix_drafter *d) {
+    const suffix_options *o = &d->options;
+    if (!o->shared) return SPEC_OK;
+    d->tenants = (specp_tenants){.make = specp_suffix_make,
+                                 .drop = specp_suffix_drop,
+                                 .user = d,
+                                 .cross = o->cross_tenant,
+                                 .max = (size_t)o->tenants,
+                                 .wait = &d->wait,
+                                 .alloc = d->alloc};
+    return specp_tenants_init(&d->tenants);
+}
+
+static const spec_drafter_ops suffix_ops = {
+    .version = SPEC_DRAFTER_OPS_V1,
+    .name = "suffix",
+    .begin = suffix_begin,
+    .propose = specp_suffix_propose,
+    .observe = suffix_observe,
+    .end = suffix_end,
+    .stats = suffix_stats,
+    .free = suffix_free,
+};
+
+int specp_suffix_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
+                      spec_message *why) {
+    suffix_options o;
+    int err = specp_suffix_parse(&o, options, why);
+    if (err) return err;
+    suffix_drafter *d = specp_calloc(alloc, 1, sizeof *d);
+    if (!d) return specp_fail(why, SPEC_ERR_NOMEM, "drafter suffix: %s", spec_strerror(SPEC_ERR_NOMEM));
+    d->options = o;
+    d->alloc = specp_account_init(&d->account, alloc);
+    if (pthread_mutex_init(&d->corpus_lock, NULL)) {
+        specp_release(alloc, d, 1, sizeof *d);
+        return specp_fail(why, SPEC_ERR_NOMEM, "drafter suffix: %s", spec_strerror(SPEC_ERR_NOMEM));
+    }
+    err = load_corpus(d, why);
+    if (!err) {
+        err = make_tenants(d);
+        if (!err && (err = spec_drafter_new(out, &suffix_ops, d, alloc)) && o.shared)
+            specp_tenants_destroy(&d->tenants);
+        if (err) specp_fail(why, err, "drafter suffix: %s", spec_strerror(err));
+    }
+    if (err) drafter_release(d);
+    return err;
+}

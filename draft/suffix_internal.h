@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * suffix_internal.h - the suffix drafter: its options, what a tenant's requests
+ * share, and a request's state. Private to draft/suffix*.c.
+ */
+#ifndef DRAFT_SUFFIX_INTERNAL_H
+#define DRAFT_SUFFIX_INTERNAL_H
+
+#include "draft_internal.h"
+#include "shared.h"
+#include "suffix_expand.h"
+#include "text.h"
+
+typedef struct suffix_options {
+    int preset;
+    int64_t depth, nodes, context, memory_mb, max_requests, tenants;
+    double factor, offset, min_prob, doubt;
+    bool tree, lowest, self;
+    bool own, shared, at_end, cross_tenant, trust;
+    int evict;
+    char corpus[1024];
+} suffix_options;
+
+/* What a tenant's requests share. `grown` and the index change under `lock`
+ * held for writing; who wants to write passes `gate` first, so that at most one
+ * writer stands before the lock and no reader waits for two. */
+typedef struct knowledge {
+    pthread_mutex_t gate;
+    pthread_rwlock_t lock;
+    spec_index *index;
+    uint64_t grown; /* tokens appended by requests, ever */
+} knowledge;
+
+typedef struct suffix_drafter {
+    suffix_options options;
+    spec_allocator alloc; /* through the account */
+    specp_account account;
+    specp_wait wait;
+    specp_tenants tenants;
+    spec_index *corpus; /* as loaded when the drafter was opened; goes to the first tenant */
+    pthread_mutex_t corpus_lock;
+} suffix_drafter;
+
+typedef struct suffix_request {
+    spec_index *own; /* prompt and response; NULL when not wanted */
+    spec_seq own_seq;
+    specp_text tail;   /* the last tokens of prompt and response, at least `depth` of them if there are */
+    uint64_t n_text;   /* length of prompt and response */
+    size_t n_response; /* of it, the response */
+
+    knowledge *shared;   /* or NULL */
+    spec_seq shared_seq; /* 0: not begun */
+    size_t n_shared;     /* tokens of the response appended to it */
+    bool gone;           /* it was evicted, or memory refused: nothing more is appended */
+    bool in_step;        /* when last looked at, it held the whole response */
+    bool follow;         /* the cursor is in use */
+    spec_cursor *cursor; /* follows the text in the shared index */
+    uint64_t fed;        /* tokens of the text fed to it */
+    uint64_t others;     /* tokens that other requests had appended when last looked at */
+    specp_text pending;  /* tokens of the response not yet appended */
+
+    specp_candidate *heap; /* (2 * nodes) scratch of tree drafts */
+    spec_tree trial;       /* scratch */
+} suffix_request;
+
+/* ---- suffix_options.c -------------------------------------------------- */
+
+int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why);
+
+/* ---- suffix_shared.c --------------------------------------------------- */
+
+void *specp_suffix_make(void *user);
+void specp_suffix_drop(void *user, void *knowledge);
+
+/* Joins a request to its tenant's knowledge; leaves it again. */
+int specp_suffix_join(suffix_drafter *d, suffix_request *r, uint64_t tenant);
+void specp_suffix_leave(suffix_drafter *d, suffix_request *r);
+
+/* The tenant-wide totals of all indexes. */
+void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out);
+
+/* Appends r->pending to the shared index: at once when nobody else is at it,
+ * else later; `finish` waits, in short turns, until it is done. */
+void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool finish);
+
+/* The longest suffix of the text in the shared index; the lock is held. */
+spec_locus specp_suffix_shared_match(suffix_drafter *d, suffix_request *r);
+
+/* ---- suffix_draft.c ---------------------------------------------------- */
+
+int specp_suffix_propose(void *self, void *state, const spec_propose_args *a, spec_tree *out);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The options of the suffix drafter, and its presets.
+ *
+ * arctic   the reference implementation (snowflakedb/ArcticInference): raw count
+ *          ratios, match length as the budget, nothing below probability 0.1.
+ * coreml   the weak set-up behind a published 48% hit rate and 18% top-1: learns
+ *          a response only when it is over, never sees the prompt or the request's
+ *          own text, looks at 8 tokens, drafts 5 without any threshold.
+ */
+#include <stddef.h>
+
+#include "suffix_internal.h"
+
+const char specp_suffix_help[] =
+    "suffix: what followed the longest match of the text's end, in the request's\n"
+    "own text and in other requests' responses (SuffixDecoding)\n"
+    "  preset=default|arctic|coreml   starting values for all that follow\n"
+    "  tree=0|1        draft a tree, or the single most frequent path (default 1)\n"
+    "  nodes=N         nodes in a draft at most, 1..4096 (default 64)\n"
+    "  factor=F        budget of a match of m tokens: F * m + offset nodes (default 4)\n"
+    "  offset=F        (default 0)\n"
+    "  min_prob=P      no node less likely than P (default 0)\n"
+    "  self=0|1        leave the text's own end out of the counts (default 1)\n"
+    "  doubt=F         occurrences to add to a match's count: how much a rare\n"
+    "                  match is doubted (default 0.5; needs self=1)\n"
+    "  depth=D         longest match and draft together, 2..4096 (default 64)\n"
+    "  context=N       match at most the last N tokens; 0 = depth (default 0)\n"
+    "  own=0|1         match in the request's own prompt and response (default 1)\n"
+    "  shared=0|1      match in other requests' responses, and teach them (default 1)\n"
+    "  learn=live|end  teach each token at once, or when the request ends (default live)\n"
+    "  tie=first|lowest   among equally frequent children of a path take the index's\n"
+    "                  first, or the lowest token id (default first)\n"
+    "  memory_mb=N     limit of the shared index of a tenant; 0 = none (default 0)\n"
+    "  max_requests=N  responses kept in it at most; -1 = no limit (default -1)\n"
+    "  evict=fifo|lru  whose response goes first (default fifo)\n"
+    "  tenants=N       tenants whose knowledge is kept (default 64)\n"
+    "  cross_tenant=0|1   1 = all tenants share (default 0)\n"
+    "  corpus=FILE     start the shared index from a snapshot (specbench corpus)\n"
+    "  trust=0|1       do not verify the snapshot's checksums (default 0)\n";
+
+enum { PRESET_DEFAULT, PRESET_ARCTIC, PRESET_COREML };
+
+static const char *const presets[] = {"default", "arctic", "coreml", NULL};
+static const char *const learns[] = {"live", "end", NULL};
+static const char *const ties[] = {"first", "lowest", NULL};
+static const char *const evicts[] = {"fifo", "lru", NULL};
+
+/* The words of the command line that stand for a bool are parsed into ints. */
+typedef struct words {
+    suffix_options o;
+    int learn, tie;
+} words;
+
+#define AT(field) offsetof(words, o.field)
+
+static const specp_option table[] = {
+    {.key = "preset", .type = SPECP_OPT_WORD, .offset = AT(preset), .words = presets},
+    {.key = "tree", .type = SPECP_OPT_BOOL, .offset = AT(tree)},
+    {.key = "nodes", .type = SPECP_OPT_INT, .offset = AT(nodes), .min = 1, .max = SPEC_TREE_MAX_NODES},
+    {.key = "factor", .type = SPECP_OPT_REAL, .offset = AT(factor), .min = 0, .max = 1e6},
+    {.key = "offset", .type = SPECP_OPT_REAL, .offset = AT(offset), .min = -1e6, .max = 1e6},
+    {.key = "min_prob", .type = SPECP_OPT_REAL, .offset = AT(min_prob), .min = 0, .max = 1},
+    {.key = "self", .type = SPECP_OPT_BOOL, .offset = AT(self)},
+    {.key = "doubt", .type = SPECP_OPT_REAL, .offset = AT(doubt), .min = 0, .max = 1e6},
+    {.key = "depth", .type = SPECP_OPT_INT, .offset = AT(depth), .min = 2, .max = SPEC_INDEX_MAX_DEPTH},
+    {.key = "context", .type = SPECP_OPT_INT, .offset = AT(context), .min = 0, .max = SPEC_INDEX_MAX_DEPTH},
+    {.key = "own", .type = SPECP_OPT_BOOL, .offset = AT(own)},
+    {.key = "shared", .type = SPECP_OPT_BOOL, .offset = AT(shared)},
+    {.key = "learn", .type = SPECP_OPT_WORD, .offset = offsetof(words, learn), .words = learns},
+    {.key = "tie", .type = SPECP_OPT_WORD, .offset = offsetof(words, tie), .words = ties},
+    {.key = "memory_mb", .type = SPECP_OPT_INT, .offset = AT(memory_mb), .min = 0, .max = 1 << 24},
+    {.key = "max_requests", .type = SPECP_OPT_INT, .offset = AT(max_requests), .min = -1, .max = 1 << 30},
+    {.key = "evict", .type = SPECP_OPT_WORD, .offset = AT(evict), .words = evicts},
+    {.key = "tenants", .type = SPECP_OPT_INT, .offset = AT(tenants), .min = 1, .max = 1 << 20},
+    {.key = "cross_tenant", .type = SPECP_OPT_BOOL, .offset = AT(cross_tenant)},
+    {.key = "corpus",
+     .type = SPECP_OPT_TEXT,
+     .offset = AT(corpus),
+     .size = sizeof(((suffix_options *)0)->corpus)},
+    {.key = "trust", .type = SPECP_OPT_BOOL, .offset = AT(trust)},
+};
+
+static words preset_values(int preset) {
+    words w = {.o = {.preset = preset,
+                     .depth = 64,
+                     .nodes = 64,
+                     .factor = 4,
+                     .doubt = 0.5,
+                     .tree = true,
+                     .self = true,
+                     .own = true,
+                     .shared = true,
+                     .max_requests = -1,
+                     .tenants = 64}};
+    if (preset == PRESET_ARCTIC) {
+        w.o.factor = 1;
+        w.o.min_prob = 0.1;
+        w.o.tree = w.o.self = false;
+        w.o.doubt = 0;
+    } else if (preset == PRESET_COREML) {
+        w.o.tree = w.o.self = w.o.own = false;
+        w.o.doubt = 0;
+        w.o.factor = 0;
+        w.o.offset = w.o.nodes = 5;
+        w.o.depth = 16;
+        w.o.context = 8;
+        w.learn = w.tie = 1;
+    }
+    return w;
+}
+
+int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why) {
+    const size_t n = sizeof table / sizeof table[0];
+    words w = preset_values(PRESET_DEFAULT);
+    int err = specp_options_parse("suffix", text, table, n, &w, why);
+    if (err) return err;
+    w = preset_values(w.o.preset);
+    err = specp_options_parse("suffix", text, table, n, &w, why);
+    if (err) return err;
+    *o = w.o;
+    o->at_end = w.learn;
+    o->lowest = w.tie;
+    if (!o->self && o->doubt > 0)
+        return specp_fail(why, SPEC_ERR_INVALID, "drafter suffix: doubt=%g needs self=1", o->doubt);
+    if (!o->shared && o->corpus[0])
+        return specp_fail(why, SPEC_ERR_INVALID, "drafter suffix: corpus=%s needs shared=1", o->corpus);
+    return SPEC_OK;
+}

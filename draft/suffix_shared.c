@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The index that a tenant's requests share, under concurrent use.
+ *
+ *     propose    read lock                     waits for one append at most
+ *     observe    gate and write lock, tried    if others are at it, the tokens
+ *                                              stay pending till next time
+ *     begin, end gate and write lock           in slices of SLICE tokens
+ *
+ * Where the match of a request's text in the shared index is read off:
+ *
+ *     prompt ............ p | response r1 ... rn      in the index: r1 ... rn
+ *                        <---------- a match longer than n: found by the cursor
+ *                             <----- of n or less: the chain of the response's
+ *                                    own end in the index
+ *
+ * The cursor is in use only while its match is longer than the response. Once it
+ * is not, it can become so again only by other requests' appends, and then the
+ * n + 1 last tokens occur: a look-up that as a rule fails at its first tokens.
+ */
+#include "suffix_internal.h"
+
+#define SLICE 64
+
+/* ---- knowledge -------------------------------------------------------- */
+
+static spec_index *take_corpus(suffix_drafter *d) {
+    pthread_mutex_lock(&d->corpus_lock);
+    spec_index *x = d->corpus;
+    d->corpus = NULL;
+    pthread_mutex_unlock(&d->corpus_lock);
+    return x;
+}
+
+static spec_index *open_index(suffix_drafter *d) {
+    const suffix_options *o = &d->options;
+    spec_index *x = o->corpus[0] ? take_corpus(d) : NULL;
+    if (x) return x;
+    size_t limit = (size_t)o->memory_mb << 20;
+    if (o->corpus[0]) { /* another tenant: the same pages of the file, verified when the drafter was opened */
+        spec_index_load_options load = {.size = sizeof load,
+                                        .trust = 1,
+                                        .memory_limit = limit,
+                                        .evict = (spec_evict)o->evict,
+                                        .alloc = d->alloc};
+        return spec_index_load(&x, o->corpus, &load, NULL) ? NULL : x;
+    }
+    spec_index_options make = {.size = sizeof make,
+                               .depth = (uint32_t)o->depth,
+                               .evict = (spec_evict)o->evict,
+                               .memory_limit = limit,
+                               .alloc = d->alloc};
+    return spec_index_new(&x, &make) ? NULL : x;
+}
+
+void *specp_suffix_make(void *user) {
+    suffix_drafter *d = user;
+    knowledge *k = specp_calloc(&d->alloc, 1, sizeof *k);
+    if (!k) return NULL;
+    k->index = open_index(d);
+    if (!k->index) goto fail;
+    if (specp_rwlock_init(&k->lock)) goto fail;
+    if (!pthread_mutex_init(&k->gate, NULL)) return k;
+    pthread_rwlock_destroy(&k->lock);
+fail:
+    spec_index_free(k->index);
+    specp_release(&d->alloc, k, 1, sizeof *k);
+    return NULL;
+}
+
+void specp_suffix_drop(void *user, void *knowledge_) {
+    suffix_drafter *d = user;
+    knowledge *k = knowledge_;
+    spec_index_free(k->index);
+    pthread_rwlock_destroy(&k->lock);
+    pthread_mutex_destroy(&k->gate);
+    specp_release(&d->alloc, k, 1, sizeof *k);
+}
+
+/* ---- writing ---------------------------------------------------------- */
+
+static void write_begin(suffix_drafter *d, knowledge *k) {
+    specp_lock(&k->gate, &d->wait);
+    specp_write_lock(&k->lock, &d->wait);
+}
+
+static bool write_try(knowledge *k) {
+    if (pthread_mutex_trylock(&k->gate)) return false;
+    if (!pthread_rwlock_trywrlock(&k->lock)) return true;
+    pthread_mutex_unlock(&k->gate);
+    return false;
+}
+
+static void write_end(knowledge *k) {
+    pthread_rwlock_unlock(&k->lock);
+    pthread_mutex_unlock(&k->gate);
+}
+
+/* Is the response in the shared index as far as it was appended? Not when
+ * eviction has been at it. */
+static bool intact(const suffix_request *r) {
+    size_t n = 0;
+    if (!r->shared_seq) return !r->gone && r->n_shared == 0;
+    return !spec_index_seq_length(r->shared->index, r->shared_seq, &n) && n == r->n_shared;
+}
+
+/* Appends some pending tokens; false when no more will ever be. Both locks are held. */
+static bool append_slice(suffix_request *r, size_t done, size_t n) {
+    knowledge *k = r->shared;
+    if (r->gone || !intact(r)) return false;
+    if (!r->shared_seq && spec_index_begin(k->index, &r->shared_seq)) return false;
+    if (spec_index_append(k->index, r->shared_seq, r->pending.tok + done, n)) return false;
+    r->n_shared += n;
+    k->grown += n;
+    return true;
+}
+
+void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool finish) {
+    specp_text *p = &r->pending;
+    size_t done = 0;
+    while (done < p->n && !r->gone) {
+        if (finish)
+            write_begin(d, r->shared);
+        else if (!write_try(r->shared))
+            break;
+        size_t n = p->n - done < SLICE ? p->n - done : SLICE;
+        r->gone = !append_slice(r, done, n);
+        write_end(r->shared);
+        done += n;
+    }
+    if (r->gone) done = p->n;
+    if (done && done < p->n) memmove(p->tok, p->tok + done, (p->n - done) * sizeof *p->tok);
+    p->n -= done;
+}
+
+/* ---- requests --------------------------------------------------------- */
+
+/* Takes up to SLICE tokens from the oldest sequence if there are more than
+ * max_requests; false when there are not. */
+static bool shed(suffix_drafter *d, knowledge *k) {
+    spec_index_stats s;
+    spec_seq oldest = 0;
+    size_t n = 0;
+    write_begin(d, k);
+    spec_index_get_stats(k->index, &s);
+    bool more = s.sequences > (uint64_t)d->options.max_requests;
+    if (more && !spec_index_next_seq(k->index, 0, &oldest) && !spec_index_seq_length(k->index, oldest, &n))
+        (void)(n > SLICE ? spec_index_truncate(k->index, oldest, SLICE)
+                         : spec_index_remove(k->index, oldest));
+    write_end(k);
+    return more;
+}
+
+/* With a limit on requests the slot is taken at once, and room made for it. */
+static int take_slot(suffix_drafter *d, suffix_request *r) {
+    if (d->options.max_requests < 0) return SPEC_OK;
+    write_begin(d, r->shared);
+    int err = spec_index_begin(r->shared->index, &r->shared_seq);
+    write_end(r->shared);
+    while (!err && shed(d, r->shared)) {
+    }
+    return err;
+}
+
+int specp_suffix_join(suffix_drafter *d, suffix_request *r, uint64_t tenant) {
+    if (!d->options.shared || d->options.max_requests == 0) return SPEC_OK;
+    void *k;
+    int err = specp_tenants_acquire(&d->tenants, tenant, &k);
+    if (err || !k) return err;
+    r->shared = k;
+    specp_read_lock(&r->shared->lock, &d->wait);
+    err = spec_cursor_new(&r->cursor, r->shared->index);
+    pthread_rwlock_unlock(&r->shared->lock);
+    if (!err) err = take_slot(d, r);
+    if (!err) return SPEC_OK;
+    specp_suffix_leave(d, r);
+    return err;
+}
+
+void specp_suffix_leave(suffix_drafter *d, suffix_request *r) {
+    if (!r->shared) return;
+    specp_suffix_teach(d, r, true);
+    if (r->shared_seq) {
+        write_begin(d, r->shared);
+        (void)spec_index_end(r->shared->index, r->shared_seq); /* not found: evicted, as well */
+        write_end(r->shared);
+    }
+    spec_cursor_free(r->cursor);
+    specp_tenants_release(&d->tenants, r->shared);
+    r->shared = NULL;
+}
+
+/* ---- matching --------------------------------------------------------- */
+
+/* Feeds the cursor what it has missed, or all that it can use. */
+static spec_locus cursor_match(suffix_request *r) {
+    uint64_t missed = r->n_text - r->fed;
+    if (!r->follow || missed > r->tail.n) {
+        spec_cursor_reset(r->cursor);
+        missed = r->tail.n;
+    }
+    spec_cursor_feed(r->cursor, r->tail.tok + r->tail.n - missed, (size_t)missed);
+    r->fed = r->n_text;
+    r->follow = true;
+    return spec_cursor_locus(r->cursor);
+}
+
+/* Have other requests appended anything since the last look? */
+static bool others_grew(suffix_request *r) {
+    uint64_t others = r->shared->grown - r->n_shared;
+    bool grew = others != r->others;
+    r->others = others;
+    return grew;
+}
+
+spec_locus specp_suffix_shared_match(suffix_drafter *d, suffix_request *r) {
+    const spec_index *x = r->shared->index;
+    size_t n = r->n_response;
+    r->in_step = !r->gone && r->n_shared == n && intact(r);
+    if (!r->in_step) return cursor_match(r);
+    bool first = r->fed == 0, grew = others_grew(r);
+    if (n + 1 < (uint64_t)d->options.depth && r->n_text > n) {
+        const spec_token *end = r->tail.tok + r->tail.n;
+        if (r->follow || ((first || grew) && spec_index_find(x, end - n - 1, n + 1).count)) {
+            spec_locus at = cursor_match(r);
+            if (at.len > n) return at;
+        }
+    }
+    r->follow = false;
+    return spec_index_tail(x, r->shared_seq);
+}
+
+/* ---- statistics ------------------------------------------------------- */
+
+void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out) {
+    if (!d->options.shared) return;
+    specp_lock(&d->tenants.lock, &d->wait);
+    for (size_t i = 0; i < d->tenants.n; i++) {
+        knowledge *k = d->tenants.list[i].knowledge;
+        spec_index_stats s;
+        specp_read_lock(&k->lock, &d->wait);
+        int err = spec_index_get_stats(k->index, &s);
+        pthread_rwlock_unlock(&k->lock);
+        if (err) continue;
+        out->index_tokens += s.tokens;
+        out->index_states += s.states;
+        out->evicted += s.evicted;
+    }
+    pthread_mutex_unlock(&d->tenants.lock);
+}
