@@ -6,6 +6,8 @@
  * Numbers are read here and not by strtod, whose decimal point depends on the
  * locale of the host program.
  */
+#include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,28 +58,35 @@ static int read_digits(word w, size_t *i, int64_t *mantissa, int *dropped) {
 /* v * 10^exponent, without the maths library. */
 static double scale(double v, int64_t exponent) {
     double power = 1;
-    for (int64_t i = exponent < 0 ? -exponent : exponent; i > 0 && power < 1e300; i--) power *= 10;
+    for (int64_t i = exponent < 0 ? -exponent : exponent; i > 0 && power <= DBL_MAX; i--) power *= 10;
     return exponent < 0 ? v / power : v * power;
 }
 
-/* [-]digits[.digits][e[+-]digits] as a whole. */
+/* [+-]digits as a whole: what follows the e. */
+static bool read_exponent(word w, int64_t *out) {
+    bool negative = w.len && w.at[0] == '-';
+    if (negative || (w.len && w.at[0] == '+')) w = (word){w.at + 1, w.len - 1};
+    if (!w.len || w.len > 4 || !is_digit(w.at[0]) || !read_int(w, out)) return false;
+    if (negative) *out = -*out;
+    return true;
+}
+
+/* [-]digits[.digits][e[+-]digits] as a whole, at most 64 characters. */
 static bool read_real(word w, double *out) {
     size_t i = w.len && w.at[0] == '-';
     int64_t mantissa = 0, exponent = 0;
-    int dropped = 0;
-    int whole = read_digits(w, &i, &mantissa, &dropped), fraction = 0;
+    int dropped = 0, fraction = 0;
+    if (w.len > 64) return false;
+    int whole = read_digits(w, &i, &mantissa, &dropped);
     if (i < w.len && w.at[i] == '.') {
         i++;
         fraction = read_digits(w, &i, &mantissa, &dropped);
     }
     if (whole + fraction == 0) return false;
-    if (i < w.len && (w.at[i] == 'e' || w.at[i] == 'E')) {
+    if (i < w.len) {
         word rest = {w.at + i + 1, w.len - i - 1};
-        if (rest.len && rest.at[0] == '+') rest = (word){rest.at + 1, rest.len - 1};
-        if (!rest.len || rest.len > 4 || !read_int(rest, &exponent)) return false;
-        i = w.len;
+        if ((w.at[i] != 'e' && w.at[i] != 'E') || !read_exponent(rest, &exponent)) return false;
     }
-    if (i != w.len) return false;
     double v = scale((double)mantissa, exponent + dropped - fraction);
     *out = w.at[0] == '-' ? -v : v;
     return isfinite(v);
@@ -98,23 +107,29 @@ static int bad_value(const place *p, const char *expected) {
                       p->option->key, SHOW(p->value), expected);
 }
 
-static int set_number(const place *p, void *target) {
+static int not_in_range(const place *p) {
     const specp_option *o = p->option;
-    int64_t whole = 0;
-    double v = 0;
-    bool integer = o->type == SPECP_OPT_INT;
-    bool ok = integer ? read_int(p->value, &whole) : read_real(p->value, &v);
-    if (integer) v = (double)whole;
-    if (!ok || !(v >= o->min && v <= o->max)) {
-        char expected[96];
-        snprintf(expected, sizeof expected, "%s from %.15g to %.15g", integer ? "a whole number" : "a number",
-                 o->min, o->max);
-        return bad_value(p, expected);
-    }
-    if (integer)
-        memcpy(target, &whole, sizeof whole);
+    char expected[96];
+    if (o->type == SPECP_OPT_INT)
+        snprintf(expected, sizeof expected, "a whole number from %" PRId64 " to %" PRId64, (int64_t)o->min,
+                 (int64_t)o->max);
     else
-        memcpy(target, &v, sizeof v);
+        snprintf(expected, sizeof expected, "a number from %.15g to %.15g", o->min, o->max);
+    return bad_value(p, expected);
+}
+
+static int set_int(const place *p, int64_t *target) {
+    int64_t v;
+    if (!read_int(p->value, &v) || (double)v < p->option->min || (double)v > p->option->max)
+        return not_in_range(p);
+    *target = v;
+    return SPEC_OK;
+}
+
+static int set_real(const place *p, double *target) {
+    double v;
+    if (!read_real(p->value, &v) || v < p->option->min || v > p->option->max) return not_in_range(p);
+    *target = v;
     return SPEC_OK;
 }
 
@@ -157,8 +172,8 @@ static int set_text(const place *p, char *target) {
 static int set_value(const place *p, void *values) {
     void *target = (char *)values + p->option->offset;
     switch (p->option->type) {
-    case SPECP_OPT_INT:
-    case SPECP_OPT_REAL: return set_number(p, target);
+    case SPECP_OPT_INT: return set_int(p, target);
+    case SPECP_OPT_REAL: return set_real(p, target);
     case SPECP_OPT_BOOL: return set_bool(p, target);
     case SPECP_OPT_WORD: return set_word(p, target);
     case SPECP_OPT_TEXT: return set_text(p, target);
