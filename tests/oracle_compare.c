@@ -26,6 +26,10 @@ static void *need(size_t count, size_t size) {
     return p;
 }
 
+static bool equal(const spec_token *a, const spec_token *b, size_t n) {
+    return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
+}
+
 /* ---- sequences -------------------------------------------------------- */
 
 static bool compare_tokens(const oracle_seq *s, const spec_index *x, spec_message *why) {
@@ -33,10 +37,9 @@ static bool compare_tokens(const oracle_seq *s, const spec_index *x, spec_messag
     if (spec_index_seq_length(x, s->id, &n) || n != s->n)
         return differ(why, "sequence %llu: length %zu, not %zu", (unsigned long long)s->id, n, s->n);
     spec_token *tok = need(s->n, sizeof *tok);
-    bool ok = !spec_index_seq_tokens(x, s->id, 0, s->n, tok) && !memcmp(tok, s->tok, s->n * sizeof *tok);
+    bool ok = !spec_index_seq_tokens(x, s->id, 0, s->n, tok) && equal(tok, s->tok, s->n);
     /* a part, from inside */
-    ok = ok && !spec_index_seq_tokens(x, s->id, from, s->n - from, tok) &&
-         !memcmp(tok, s->tok + from, (s->n - from) * sizeof *tok);
+    ok = ok && !spec_index_seq_tokens(x, s->id, from, s->n - from, tok) && equal(tok, s->tok + from, s->n - from);
     ok = ok && spec_index_seq_tokens(x, s->id, s->n, 1, tok) == SPEC_ERR_INVALID;
     free(tok);
     return ok || differ(why, "sequence %llu: its tokens differ", (unsigned long long)s->id);
@@ -63,7 +66,7 @@ bool oracle_compare_seqs(const oracle *o, const spec_index *x, spec_message *why
     if (spec_index_get_stats(x, &s) || s.tokens != oracle_tokens(o) || s.sequences != o->n)
         return differ(why, "stats: %llu tokens in %llu sequences, not %zu in %zu", (unsigned long long)s.tokens,
                       (unsigned long long)s.sequences, oracle_tokens(o), o->n);
-    if (s.depth != o->depth || s.bytes_used > s.bytes) return differ(why, "stats: depth or bytes are wrong");
+    if (s.depth != o->depth || spec_index_depth(x) != o->depth || s.bytes_used > s.bytes) return differ(why, "stats: depth or bytes are wrong");
     return true;
 }
 
@@ -93,7 +96,7 @@ bool oracle_compare_locus(const oracle *o, const spec_index *x, spec_locus at, c
     /* what is not followed by a child stands at the end of a sequence */
     uint32_t ends = 0;
     for (size_t i = 0; i < o->n; i++)
-        ends += n && o->seq[i].n >= n && !memcmp(o->seq[i].tok + o->seq[i].n - n, tok, n * sizeof *tok);
+        ends += n && o->seq[i].n >= n && equal(o->seq[i].tok + o->seq[i].n - n, tok, n);
     if (n < o->depth && after + ends != count) ok = false;
     free(longer);
     free(c);
@@ -210,6 +213,18 @@ static bool check_suffix(walk *w, uint32_t v, const uint32_t *more_often) {
     return true;
 }
 
+/* A suffix of a given length, shorter and not shorter than the string. */
+static bool check_shorten(walk *w, uint32_t v) {
+    uint32_t len = w->t.node[v].len, want = (uint32_t)(specp_mix64(v + 7) % (len + 1)), u = v;
+    while (w->t.node[u].len > want) u = w->t.node[u].suffix;
+    spec_locus s = spec_index_shorten(w->x, w->at[v], want), all = spec_index_shorten(w->x, w->at[v], len + 3);
+    if (s.len != want || s.count != w->t.node[u].count)
+        return at_fault(w, u, "count of a suffix shortened to it", s.count, w->t.node[u].count);
+    if (spec_index_n_children(w->x, s) != w->n_children[u])
+        return at_fault(w, u, "children of a suffix shortened to it", spec_index_n_children(w->x, s), w->n_children[u]);
+    return (all.len == len && all.count == w->t.node[v].count) || at_fault(w, v, "length shortened by nothing", all.len, len);
+}
+
 /* more_often[v], shorter strings first: a counting sort by length. */
 static uint32_t *suffix_table(const walk *w) {
     uint32_t *result = need(w->t.n, sizeof *result), *order = need(w->t.n, sizeof *order);
@@ -232,7 +247,7 @@ static bool check_node(walk *w, uint32_t v, const uint32_t *more_often) {
     bool scratch = d->len <= 6 || specp_mix64(v) % 16 == 0;
     if (v && !w->seen[v]) return at_fault(w, v, "count", 0, d->count);
     if (!check_children(w, v) || !check_suffix(w, v, more_often)) return false;
-    if (scratch && !check_find(w, v)) return false;
+    if (scratch && (!check_find(w, v) || !check_shorten(w, v))) return false;
     return specp_mix64(v + 1) % 32 || d->len > 64 || check_absent(w, v);
 }
 

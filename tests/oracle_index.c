@@ -36,7 +36,7 @@ void oracle_begin(oracle *o, spec_seq id) {
         o->cap = o->cap ? 2 * o->cap : 8;
         o->seq = grow(o->seq, o->cap, sizeof *o->seq);
     }
-    o->seq[o->n++] = (oracle_seq){.id = id, .used = ++o->clock};
+    o->seq[o->n++] = (oracle_seq){.id = id, .tok = grow(NULL, 4, sizeof(spec_token)), .cap = 4, .used = ++o->clock};
 }
 
 oracle_seq *oracle_find_seq(const oracle *o, spec_seq id) {
