@@ -17,8 +17,9 @@
  *
  * A tenant's requests share one table. Its entries are relaxed atomics and there
  * is no lock: an entry is one token, and any token that was ever stored is valid
- * to draft. With shared=0 a request has a table of its own, which begins small
- * and is rebuilt from the request's text as it grows.
+ * to draft. With shared=0 a request has a table of its own, as small as its text
+ * is: open addressing with the whole hash in each entry, so there are no foreign
+ * entries to speak of and it is never emptied.
  *
  * Probability: node i of a draft gets (n / (n + 1))^i.
  */
@@ -27,7 +28,6 @@
 #include "text.h"
 
 #define EMPTY            (-1)
-#define FIRST_ENTRIES    1024u /* of a request's own table */
 #define ENTRIES_IN_MB(m) ((size_t)(m) << 18)
 
 typedef struct mod_options {
@@ -45,19 +45,30 @@ typedef struct ngram_mod {
     _Atomic uint64_t shared_tokens; /* entries of shared tables in use */
 } ngram_mod;
 
+/* A tenant's table. */
 typedef struct mod_table {
     _Atomic spec_token *entry; /* (size) */
     size_t size;
     _Atomic size_t used;
     atomic_flag clearing;
-    bool shared;
 } mod_table;
+
+/* A request's own one: `used` at most half of `size`, a power of two or 0. */
+typedef struct own_entry {
+    uint64_t hash;
+    spec_token token; /* EMPTY: free */
+} own_entry;
+
+typedef struct own_table {
+    own_entry *entry; /* (size) */
+    size_t size, used;
+} own_table;
 
 typedef struct mod_request {
     specp_text text;
-    mod_table *table; /* shared or `own`; NULL: there was no place for the tenant */
-    mod_table own;
-    uint32_t poor; /* drafts in a row of which less than half was accepted */
+    mod_table *table; /* the tenant's; NULL with shared=0, or when there was no place for the tenant */
+    own_table own;    /* used with shared=0 */
+    uint32_t poor;    /* drafts in a row of which less than half was accepted */
 } mod_request;
 
 /* ---- the rolling hash ------------------------------------------------------ */
@@ -79,7 +90,7 @@ static uint64_t hash_window(const ngram_mod *d, const spec_token *tok) {
     return hash;
 }
 
-/* ---- the table --------------------------------------------------------------- */
+/* ---- a tenant's table --------------------------------------------------------- */
 
 static _Atomic spec_token *entry_of(const mod_table *t, uint64_t hash) {
     uint64_t h = specp_mix64(hash) >> 32;
@@ -90,100 +101,111 @@ static _Atomic spec_token *entry_of(const mod_table *t, uint64_t hash) {
 _Static_assert(ENTRIES_IN_MB(16384) == (size_t)1 << 32, "size_mb has this upper limit");
 
 static int table_make(mod_table *t, size_t size, const spec_allocator *alloc) {
-    _Atomic spec_token *entry = specp_alloc(alloc, size, sizeof *entry);
-    if (!entry) return SPEC_ERR_NOMEM;
-    for (size_t i = 0; i < size; i++) atomic_init(&entry[i], EMPTY);
-    t->entry = entry;
+    t->entry = specp_alloc(alloc, size, sizeof *t->entry);
+    if (!t->entry) return SPEC_ERR_NOMEM;
+    for (size_t i = 0; i < size; i++) atomic_init(&t->entry[i], EMPTY);
     t->size = size;
     atomic_init(&t->used, 0);
     atomic_flag_clear(&t->clearing);
     return SPEC_OK;
 }
 
-static void table_release(mod_table *t, const spec_allocator *alloc) {
-    specp_release(alloc, t->entry, t->size, sizeof *t->entry);
-    t->entry = NULL;
-    t->size = 0;
-}
-
 static size_t table_used(mod_table *t) { return atomic_load_explicit(&t->used, memory_order_relaxed); }
 
 static bool crowded(mod_table *t, size_t more) { return table_used(t) + more > t->size / 4; }
 
-static void put(ngram_mod *d, mod_table *t, uint64_t hash, spec_token token) {
+static void table_put(ngram_mod *d, mod_table *t, uint64_t hash, spec_token token) {
     _Atomic spec_token *e = entry_of(t, hash);
     if (atomic_load_explicit(e, memory_order_relaxed) == EMPTY) {
         /* In this order table_clear never subtracts what is not yet added. */
-        if (t->shared) atomic_fetch_add_explicit(&d->shared_tokens, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&d->shared_tokens, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&t->used, 1, memory_order_release);
     }
     atomic_store_explicit(e, token, memory_order_relaxed);
 }
 
-/* Empties a table; other requests may read and write it meanwhile. Counts of
- * entries that two threads filled at once are corrected here. */
+/* Empties a table; other requests may read and write it meanwhile. An entry that
+ * two threads filled at once was counted twice; the count begins anew here. */
 static void table_clear(ngram_mod *d, mod_table *t) {
     if (atomic_flag_test_and_set(&t->clearing)) return; /* another thread is at it */
     size_t used = atomic_exchange_explicit(&t->used, 0, memory_order_acquire);
-    if (t->shared) atomic_fetch_sub_explicit(&d->shared_tokens, used, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&d->shared_tokens, used, memory_order_relaxed);
     for (size_t i = 0; i < t->size; i++) atomic_store_explicit(&t->entry[i], EMPTY, memory_order_relaxed);
     atomic_flag_clear(&t->clearing);
 }
 
-/* ---- learning ------------------------------------------------------------------ */
+/* ---- a request's own table ------------------------------------------------------ */
+
+/* The entry of a hash, or the free one where it goes. */
+static own_entry *own_find(const own_table *t, uint64_t hash) {
+    size_t mask = t->size - 1, i = specp_mix64(hash) & mask;
+    while (t->entry[i].token != EMPTY && t->entry[i].hash != hash) i = (i + 1) & mask;
+    return &t->entry[i];
+}
+
+static void own_put(own_table *t, uint64_t hash, spec_token token) {
+    own_entry *e = own_find(t, hash);
+    t->used += e->token == EMPTY;
+    *e = (own_entry){hash, token};
+}
+
+static int own_reserve(own_table *t, size_t more, const spec_allocator *alloc) {
+    own_table bigger = {.size = t->size ? t->size : 64, .used = t->used};
+    if (more > SIZE_MAX / 8 - t->used) return SPEC_ERR_NOMEM;
+    while (bigger.size / 2 < t->used + more) bigger.size *= 2;
+    if (bigger.size == t->size) return SPEC_OK;
+    bigger.entry = specp_alloc(alloc, bigger.size, sizeof *bigger.entry);
+    if (!bigger.entry) return SPEC_ERR_NOMEM;
+    for (size_t i = 0; i < bigger.size; i++) bigger.entry[i].token = EMPTY;
+    for (size_t i = 0; i < t->size; i++)
+        if (t->entry[i].token != EMPTY) *own_find(&bigger, t->entry[i].hash) = t->entry[i];
+    specp_release(alloc, t->entry, t->size, sizeof *t->entry);
+    *t = bigger;
+    return SPEC_OK;
+}
+
+/* ---- both ------------------------------------------------------------------------- */
+
+static spec_token look_up(const mod_request *r, uint64_t hash) {
+    if (r->table) return atomic_load_explicit(entry_of(r->table, hash), memory_order_relaxed);
+    return r->own.size ? own_find(&r->own, hash)->token : EMPTY;
+}
 
 /* Enters every window of the text whose next token is at `from` or later. */
-static void enter_text(ngram_mod *d, mod_table *t, const specp_text *text, size_t from) {
+static void enter_text(ngram_mod *d, mod_request *r, size_t from) {
     size_t n = (size_t)d->options.n;
     if (from < n) from = n;
-    if (from >= text->n) return;
-    const spec_token *tok = text->tok;
+    if (from >= r->text.n) return;
+    const spec_token *tok = r->text.tok;
     uint64_t hash = hash_window(d, tok + from - n);
-    for (size_t i = from; i < text->n; i++) {
-        put(d, t, hash, tok[i]);
+    for (size_t i = from; i < r->text.n; i++) {
+        if (r->table)
+            table_put(d, r->table, hash, tok[i]);
+        else
+            own_put(&r->own, hash, tok[i]);
         hash = roll(d, hash, tok[i - n], tok[i]);
     }
 }
 
-/* Empties the table and enters the request's own text again: all of it, or the
- * last part, an eighth of the table. */
+/* Empties the tenant's table and enters the request's own text again: all of it,
+ * or the last part, an eighth of the table. */
 static void start_again(ngram_mod *d, mod_request *r) {
     size_t keep = r->table->size / 8;
     table_clear(d, r->table);
-    enter_text(d, r->table, &r->text, r->text.n > keep ? r->text.n - keep : 0);
+    enter_text(d, r, r->text.n > keep ? r->text.n - keep : 0);
 }
 
-/* Makes a request's own table large enough for `more` tokens, up to the limit,
- * and enters the text that there is. */
-static int grow_own(ngram_mod *d, mod_request *r, size_t more) {
-    size_t limit = ENTRIES_IN_MB(d->options.size_mb);
-    size_t size = r->own.size ? r->own.size : FIRST_ENTRIES;
-    while (size < limit && (r->text.n + more) > size / 4) size *= 4;
-    if (size > limit) size = limit;
-    if (size == r->own.size) return SPEC_OK;
-    mod_table bigger = {.shared = false};
-    int err = table_make(&bigger, size, &d->alloc);
-    if (err) return err;
-    table_release(&r->own, &d->alloc);
-    r->own.entry = bigger.entry;
-    r->own.size = bigger.size;
-    atomic_init(&r->own.used, 0);
-    enter_text(d, &r->own, &r->text, 0);
-    return SPEC_OK;
-}
-
-/* Appends to the text and the table. */
+/* Appends to the text and enters it. */
 static int append(ngram_mod *d, mod_request *r, const spec_token *tok, size_t n) {
     int err = specp_text_reserve(&r->text, n, &d->alloc);
-    if (!err && r->table == &r->own) err = grow_own(d, r, n);
+    if (!err && !d->options.shared) err = own_reserve(&r->own, n, &d->alloc);
     if (err) return err;
     size_t from = r->text.n;
     specp_text_add(&r->text, tok, n);
-    if (!r->table) return SPEC_OK;
-    if (crowded(r->table, n))
+    if (r->table && crowded(r->table, n))
         start_again(d, r);
-    else
-        enter_text(d, r->table, &r->text, from);
+    else if (r->table || !d->options.shared)
+        enter_text(d, r, from);
     return SPEC_OK;
 }
 
@@ -193,12 +215,12 @@ static int mod_propose(void *self, void *state, const spec_propose_args *a, spec
     const ngram_mod *d = self;
     const mod_request *r = state;
     size_t n = (size_t)d->options.n;
-    if (!r->table || r->text.n < n) return SPEC_OK;
+    if (r->text.n < n) return SPEC_OK;
     uint32_t limit = specp_chain_limit(a->budget, a->max_depth, d->options.len);
     uint64_t hash = hash_window(d, r->text.tok + r->text.n - n);
     float step = (float)n / (float)(n + 1), prob = step;
     while (out->n < limit) {
-        spec_token next = atomic_load_explicit(entry_of(r->table, hash), memory_order_relaxed);
+        spec_token next = look_up(r, hash);
         if (next == EMPTY) break;
         hash = roll(d, hash, specp_text_at(&r->text, out, r->text.n + out->n - n), next);
         specp_chain_add(out, next, prob, SPEC_SOURCE_NGRAM);
@@ -233,8 +255,8 @@ static int mod_observe(void *self, void *state, const spec_outcome *o) {
 static void mod_end(void *self, void *state) {
     ngram_mod *d = self;
     mod_request *r = state;
-    if (r->table && r->table != &r->own) specp_tenants_release(&d->tenants, r->table);
-    table_release(&r->own, &d->alloc);
+    specp_tenants_release(&d->tenants, r->table);
+    specp_release(&d->alloc, r->own.entry, r->own.size, sizeof *r->own.entry);
     specp_text_release(&r->text, &d->alloc);
     specp_release(&d->alloc, r, 1, sizeof *r);
 }
@@ -246,7 +268,7 @@ static int mod_begin(void *self, const spec_request_info *info, void **state) {
     int err = SPEC_OK;
     void *shared = NULL;
     if (d->options.shared) err = specp_tenants_acquire(&d->tenants, info->tenant, &shared);
-    r->table = d->options.shared ? shared : &r->own;
+    r->table = shared;
     if (!err) err = append(d, r, info->prompt, info->n_prompt);
     if (err)
         mod_end(d, r);
@@ -261,7 +283,6 @@ static void *make_table(void *user) {
     ngram_mod *d = user;
     mod_table *t = specp_calloc(&d->alloc, 1, sizeof *t);
     if (!t) return NULL;
-    t->shared = true;
     if (!table_make(t, ENTRIES_IN_MB(d->options.size_mb), &d->alloc)) return t;
     specp_release(&d->alloc, t, 1, sizeof *t);
     return NULL;
@@ -271,7 +292,7 @@ static void drop_table(void *user, void *dropped) {
     ngram_mod *d = user;
     mod_table *t = dropped;
     atomic_fetch_sub_explicit(&d->shared_tokens, table_used(t), memory_order_relaxed);
-    table_release(t, &d->alloc);
+    specp_release(&d->alloc, t->entry, t->size, sizeof *t->entry);
     specp_release(&d->alloc, t, 1, sizeof *t);
 }
 
