@@ -186,7 +186,7 @@ static void test_the_table_is_never_more_than_a_quarter_full(void **state) {
         assert_true(now <= QUARTER);
         cleared += now < before;
         before = now;
-        if (at < 1000 || at % 5000) continue;
+        if (at < 1000 || at % 5000 || now + 10 > QUARTER) continue; /* else the asking empties it */
         assert_int_equal(recalled(d, tok + at - 60, 10, 40), 30); /* what was said lately is known, always */
     }
     assert_true(cleared >= 4 && cleared <= 12);
