@@ -73,12 +73,12 @@ static void consider_chain(choice *c, const spec_index *x, spec_locus at, size_t
         uint32_t budget = budget_of(c, at.len);
         if (c->any && (float)budget <= c->best->score) return;
         spec_locus up = spec_index_suffix(x, at);
-        how->own = at.len <= n_own;
+        how->own = c->o->self && at.len <= n_own;
         bool cut = consider(c, x, at, how, budget);
         for (uint32_t m = at.len - 1; cut && m > up.len; m--) {
             budget = budget_of(c, m);
             if ((float)budget <= c->best->score) break;
-            how->own = m <= n_own;
+            how->own = c->o->self && m <= n_own;
             cut = consider(c, x, spec_index_shorten(x, at, m), how, budget);
         }
         at = up;
@@ -120,7 +120,7 @@ int specp_suffix_propose(void *self, void *state, const spec_propose_args *a, sp
     choice c = {.o = o, .args = a, .r = r, .best = out};
     specp_expand how = {.tree = o->tree,
                         .lowest = o->lowest,
-                        .rule = o->self ? SPECP_RULE_SELF : SPECP_RULE_RATIO,
+                        .rule = o->self || o->doubt > 0 ? SPECP_RULE_DOUBT : SPECP_RULE_RATIO,
                         .min_prob = (float)o->min_prob,
                         .doubt = (float)o->doubt,
                         .depth = a->max_depth};

@@ -27,9 +27,11 @@ static float ratio_tree(float prob, uint32_t child, uint32_t parent) {
     return child == parent ? prob : prob * (float)child / (float)parent;
 }
 
-static float child_prob(const specp_expand *how, float prob, uint32_t child, uint32_t parent, bool first) {
-    if (how->rule == SPECP_RULE_RATIO) return (how->tree ? ratio_tree : ratio_path)(prob, child, parent);
-    float total = (float)(parent - (first ? how->own : 0)) + how->doubt;
+static float child_prob(const specp_expand *how, float prob, uint32_t child, const spec_locus *parent,
+                        bool first) {
+    if (how->rule == SPECP_RULE_RATIO)
+        return (how->tree ? ratio_tree : ratio_path)(prob, child, parent->count);
+    float total = (float)(parent->count - (first ? how->own : 0)) + how->doubt / (float)parent->len;
     return prob * (float)child / total;
 }
 
@@ -50,7 +52,7 @@ static bool expand_path(const spec_index *x, spec_locus at, const specp_expand *
     spec_child c;
     while (out->n < limit) {
         if (!best_child(x, at, how->lowest, &c)) return at.len >= spec_index_depth(x);
-        prob = child_prob(how, prob, c.locus.count, at.count, out->n == 0);
+        prob = child_prob(how, prob, c.locus.count, &at, out->n == 0);
         if (prob < how->min_prob) return false;
         spec_tree_add(out, (int32_t)out->n - 1, c.token, prob, how->source);
         out->score += prob;
@@ -87,7 +89,7 @@ static specp_candidate pop(candidates *q) {
 /* Enters the child of c->from with c->rank, if there is one likely enough. */
 static void enter(const spec_index *x, const specp_expand *how, candidates *q, specp_candidate *c) {
     if (c->depth > how->depth || !spec_index_children(x, c->from, c->rank, 1, &c->child)) return;
-    c->prob = child_prob(how, c->parent_prob, c->child.locus.count, c->from.count, c->depth == 1);
+    c->prob = child_prob(how, c->parent_prob, c->child.locus.count, &c->from, c->depth == 1);
     if (c->prob >= how->min_prob) push(q, c);
 }
 

@@ -15,8 +15,8 @@
  * `parent` are counts. */
 typedef enum specp_rule {
     SPECP_RULE_RATIO, /* child / parent: the reference's, in its float arithmetic */
-    SPECP_RULE_SELF,  /* the same without the text's own end among the parent's occurrences, and with
-                       * `doubt` added to them */
+    SPECP_RULE_DOUBT, /* child / (parent + doubt / length), without the text's own end among the
+                       * parent's occurrences: a rare and short match is trusted least */
 } specp_rule;
 
 typedef struct specp_expand {

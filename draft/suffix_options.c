@@ -17,13 +17,13 @@ const char specp_suffix_help[] =
     "own text and in other requests' responses (SuffixDecoding)\n"
     "  preset=default|arctic|coreml   starting values for all that follow\n"
     "  tree=0|1        draft a tree, or the single most frequent path (default 1)\n"
-    "  nodes=N         nodes in a draft at most, 1..4096 (default 64)\n"
-    "  factor=F        budget of a match of m tokens: F * m + offset nodes (default 4)\n"
+    "  nodes=N         nodes in a draft at most, 1..4096 (default 32)\n"
+    "  factor=F        budget of a match of m tokens: F * m + offset nodes (default 64)\n"
     "  offset=F        (default 0)\n"
-    "  min_prob=P      no node less likely than P (default 0)\n"
+    "  min_prob=P      no node less likely than P (default 0.1)\n"
     "  self=0|1        leave the text's own end out of the counts (default 1)\n"
-    "  doubt=F         occurrences to add to a match's count: how much a rare\n"
-    "                  match is doubted (default 0.5; needs self=1)\n"
+    "  doubt=F         F / m is added to the count of a match of m tokens: how much\n"
+    "                  a rare and short match is doubted (default 2)\n"
     "  depth=D         longest match and draft together, 2..4096 (default 64)\n"
     "  context=N       match at most the last N tokens; 0 = depth (default 0)\n"
     "  own=0|1         match in the request's own prompt and response (default 1)\n"
@@ -84,9 +84,10 @@ static const specp_option table[] = {
 static words preset_values(int preset) {
     words w = {.o = {.preset = preset,
                      .depth = 64,
-                     .nodes = 64,
-                     .factor = 4,
-                     .doubt = 0.5,
+                     .nodes = 32,
+                     .factor = 64,
+                     .min_prob = 0.1,
+                     .doubt = 2,
                      .tree = true,
                      .self = true,
                      .own = true,
@@ -95,13 +96,12 @@ static words preset_values(int preset) {
                      .tenants = 64}};
     if (preset == PRESET_ARCTIC) {
         w.o.factor = 1;
-        w.o.min_prob = 0.1;
+        w.o.nodes = 64;
         w.o.tree = w.o.self = false;
         w.o.doubt = 0;
     } else if (preset == PRESET_COREML) {
         w.o.tree = w.o.self = w.o.own = false;
-        w.o.doubt = 0;
-        w.o.factor = 0;
+        w.o.doubt = w.o.min_prob = w.o.factor = 0;
         w.o.offset = w.o.nodes = 5;
         w.o.depth = 16;
         w.o.context = 8;
@@ -121,8 +121,6 @@ int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why) {
     *o = w.o;
     o->at_end = w.learn;
     o->lowest = w.tie;
-    if (!o->self && o->doubt > 0)
-        return specp_fail(why, SPEC_ERR_INVALID, "drafter suffix: doubt=%g needs self=1", o->doubt);
     if (!o->shared && o->corpus[0])
         return specp_fail(why, SPEC_ERR_INVALID, "drafter suffix: corpus=%s needs shared=1", o->corpus);
     return SPEC_OK;
