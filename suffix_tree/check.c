@@ -318,10 +318,16 @@ static int check_top(checker *c, uint32_t place) {
 
 static int check_tops(checker *c) {
     const spec_index *x = c->x;
+    uint64_t singles = 0;
     for (uint32_t place = 0; place < x->text.used; place++) {
-        int err = is_place(x, place) ? check_top(c, place) : SPEC_OK;
+        if (!is_place(x, place)) continue;
+        int err = check_top(c, place);
         if (err) return err;
+        singles += !(slot_at(x, place)->up & HELD);
     }
+    if (singles != x->n_singles)
+        return FAIL(c, "%llu single classes, n_singles says %llu", (unsigned long long)singles,
+                    (unsigned long long)x->n_singles);
     return SPEC_OK;
 }
 
