@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* format.h - numbers and rows of the printed tables, none wider than 80. */
+#ifndef BENCH_FORMAT_H
+#define BENCH_FORMAT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#define TABLE_NAME 20 /* width of the first column */
+
+/* A figure as text, by value: printf("%s", fmt_real(x, 2).text). "-" stands for
+ * NaN. */
+typedef struct fmt {
+    char text[32];
+} fmt;
+
+fmt fmt_real(double v, int decimals);
+fmt fmt_percent(double share);          /* 0.123 -> "12.3" */
+fmt fmt_count(uint64_t v);              /* 1234567 -> "1,234,567" */
+fmt fmt_range(double low, double high); /* "1.78-1.83" */
+fmt fmt_bytes(double bytes);            /* "12.3 MB" */
+
+/* Prints the first column. A name that is too long gets a line of its own. */
+void table_name(FILE *out, const char *name);
+
+/* A row of dashes. */
+void table_rule(FILE *out, int width);
+
+#endif

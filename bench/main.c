@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* specbench: finds the subcommand and hands over. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "spec_drafter.h"
+#include "util.h"
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} command;
+
+static const command commands[] = {
+    {"replay", cmd_replay, "acceptance of drafters on recorded outputs; needs no model"},
+    {"demo", cmd_demo, "the same on a generated workload: try this first"},
+    {"corpus", cmd_corpus, "build, inspect, merge and shrink index snapshots"},
+    {"speed", cmd_speed, "speed and size of the suffix index"},
+    {"help", cmd_help, "this page, a command's page, or the drafters"},
+};
+
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static void usage(FILE *out) {
+    fprintf(out, "specbench %s: measures speculative decoding\n\nUsage: specbench COMMAND [OPTION]...\n\n",
+            spec_version());
+    for (size_t i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-10s%s\n", commands[i].name, commands[i].about);
+    fprintf(out, "\n'specbench COMMAND --help' lists a command's options with examples,\n"
+                 "'specbench help drafters' the drafters with theirs.\n");
+}
+
+static const command *find(const char *name) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static int unknown(const char *word) {
+    const char *names[N_COMMANDS + 1];
+    for (size_t i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
+    names[N_COMMANDS] = NULL;
+    const char *nearest = bench_nearest(word, names);
+    if (nearest)
+        bench_complain("there is no command '%s'; did you mean '%s'?", word, nearest);
+    else
+        bench_complain("there is no command '%s'; 'specbench help' lists them", word);
+    return EXIT_USAGE;
+}
+
+/* ---- help ---------------------------------------------------------------- */
+
+static int help_drafters(void) {
+    const char *name;
+    printf("A drafter is NAME or NAME:key=value,key=value. The names:\n");
+    for (size_t i = 0; (name = spec_drafter_builtin(i)); i++) printf("\n%s\n", spec_drafter_help(name));
+    return EXIT_DONE;
+}
+
+int cmd_help(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "drafters") == 0) return help_drafters();
+    const command *c = find(argv[1]);
+    if (c) {
+        char help[] = "--help";
+        char *words[] = {argv[1], help, NULL};
+        return c->run(2, words);
+    }
+    const char *text = spec_drafter_help(argv[1]);
+    if (!text) return unknown(argv[1]);
+    printf("%s\n", text);
+    return EXIT_DONE;
+}
+
+/* A full disk must not look like success. */
+static int check_output(int rc) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return rc;
+    bench_complain("cannot write to standard output");
+    return rc == EXIT_DONE ? EXIT_USAGE : rc;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        printf("specbench %s\n", spec_version());
+        return check_output(EXIT_DONE);
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
+    const command *c = find(word);
+    return check_output(c ? c->run(argc - 1, argv + 1) : unknown(word));
+}

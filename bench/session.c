@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A session: load everything, check everything that can be checked before long
+ * work starts, run, and only then show.
+ *
+ *     drafter names --opened once--> fine?
+ *     traces ------------------------> fine?   then for each workload:
+ *                                                hindsight limit
+ *                                                for each drafter: open, warm, replay
+ *                                              then tables, then JSON
+ */
+#include "session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "replay.h"
+#include "util.h"
+
+void session_init(session *s, const char *command) {
+    memset(s, 0, sizeof *s);
+    s->command = command;
+    s->budget = 64;
+    s->seed = 1;
+    s->shared = true;
+}
+
+static void free_traces(trace *t, size_t n) {
+    for (size_t i = 0; i < n; i++) trace_free(&t[i]);
+    free(t);
+}
+
+void session_release(session *s) {
+    for (size_t i = 0; i < s->n_runs; i++) metrics_release(&s->run[i].m);
+    free(s->run);
+    free(s->limits);
+    free_traces(s->workload, s->n_workloads);
+    free_traces(s->warm, s->n_warm);
+    cli_list_free(&s->drafters);
+    cli_list_free(&s->trace_files);
+    cli_list_free(&s->warm_files);
+    cost_model_free(&s->cost);
+    memset(s, 0, sizeof *s);
+}
+
+const session_run *session_at(const session *s, size_t workload, size_t drafter) {
+    return &s->run[workload * s->drafters.n + drafter];
+}
+
+/* What a failure of the library or of the machine means to the shell. */
+static int exit_code(int err) {
+    return err == SPEC_ERR_NOMEM || err == SPEC_ERR_FULL || err == SPEC_ERR_STATE ? EXIT_CHECK : EXIT_USAGE;
+}
+
+/* ---- loading ------------------------------------------------------------- */
+
+static int load_one(const session *s, trace *out, const char *path) {
+    spec_message why;
+    int rc = trace_load(out, path, s->skip_bad, &why);
+    if (rc != SPEC_OK) {
+        bench_complain("%s", why.text);
+        return exit_code(rc);
+    }
+    if (out->n) return EXIT_DONE;
+    bench_complain("%s: expected at least one request with a response, found none", path);
+    return EXIT_USAGE;
+}
+
+static int load_list(const session *s, const cli_list *files, trace **out, size_t *n) {
+    *out = specp_calloc(NULL, files->n ? files->n : 1, sizeof **out);
+    if (!*out) {
+        bench_complain("out of memory");
+        return EXIT_CHECK;
+    }
+    int rc = EXIT_DONE;
+    for (; *n < files->n && rc == EXIT_DONE; (*n)++) rc = load_one(s, &(*out)[*n], files->item[*n]);
+    return rc;
+}
+
+/* Keeps the first n requests. */
+static void cut(trace *t, size_t n) {
+    for (; t->n > n; t->n--) {
+        trace_request *last = &t->req[t->n - 1];
+        free(last->id);
+        free(last->group);
+        free(last->prompt);
+        free(last->response);
+    }
+}
+
+static void arrange(session *s) {
+    for (size_t w = 0; w < s->n_workloads; w++) {
+        trace *t = &s->workload[w];
+        if (s->shuffled) trace_shuffle(t, s->shuffle_seed);
+        if (s->limit && t->n > s->limit) cut(t, (size_t)s->limit);
+    }
+}
+
+int session_load(session *s) {
+    int rc = load_list(s, &s->trace_files, &s->workload, &s->n_workloads);
+    if (rc == EXIT_DONE) rc = load_list(s, &s->warm_files, &s->warm, &s->n_warm);
+    if (rc == EXIT_DONE) arrange(s);
+    return rc;
+}
+
+/* ---- drafters ------------------------------------------------------------ */
+
+static bool is_suffix(const char *spec) {
+    return strncmp(spec, "suffix", 6) == 0 && (!spec[6] || spec[6] == ':');
+}
+
+/* Opens a drafter; suffix drafters get the corpus as one more option. */
+static int open_drafter(const session *s, const char *spec, spec_drafter **out, spec_message *why) {
+    char *full = s->corpus && is_suffix(spec)
+                     ? bench_format("%s%ccorpus=%s", spec, spec[6] ? ',' : ':', s->corpus)
+                     : bench_format("%s", spec);
+    if (!full) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
+    why->text[0] = '\0';
+    int rc = spec_drafter_open(out, full, NULL, why);
+    if (rc != SPEC_OK && !why->text[0]) specp_fail(why, rc, "%s: %s", full, spec_strerror(rc));
+    free(full);
+    return rc;
+}
+
+/* Opens every drafter once, so that a wrong name is told before long work. */
+static int check_drafters(const session *s) {
+    bool takes_corpus = false;
+    for (size_t d = 0; d < s->drafters.n; d++) {
+        spec_drafter *drafter;
+        spec_message why;
+        int rc = open_drafter(s, s->drafters.item[d], &drafter, &why);
+        if (rc != SPEC_OK) {
+            bench_complain("-d %s: %s", s->drafters.item[d], why.text);
+            return exit_code(rc);
+        }
+        spec_drafter_free(drafter);
+        takes_corpus = takes_corpus || is_suffix(s->drafters.item[d]);
+    }
+    if (!s->corpus || takes_corpus) return EXIT_DONE;
+    bench_complain("--corpus needs a suffix drafter; expected -d suffix among the drafters");
+    return EXIT_USAGE;
+}
+
+/* ---- the progress line --------------------------------------------------- */
+
+typedef struct progress {
+    bool shown; /* there is a terminal, and it is wanted */
+    const char *workload, *drafter;
+    uint64_t next_ns; /* not again before then */
+} progress;
+
+static void progress_line(void *user, size_t done, size_t of) {
+    progress *p = user;
+    if (!p->shown || bench_now_ns() < p->next_ns) return;
+    fprintf(stderr, "\r\033[K%.30s: %.30s, %zu of %zu requests", p->workload, p->drafter, done, of);
+    fflush(stderr);
+    p->next_ns = bench_now_ns() + 100000000;
+}
+
+static void progress_clear(const progress *p) {
+    if (p->shown) fputs("\r\033[K", stderr);
+}
+
+/* ---- running ------------------------------------------------------------- */
+
+static int run_failed(const session *s, const session_run *r, int rc, const char *why) {
+    bench_complain("%s on %s: %s", r->drafter, s->workload[r->workload].name, why);
+    return exit_code(rc == SPEC_ERR_CORRUPT ? SPEC_ERR_STATE : rc);
+}
+
+static int run_one(const session *s, session_run *r, progress *p) {
+    spec_drafter *d;
+    spec_message why;
+    replay_options o = {.budget = (uint32_t)s->budget,
+                        .seed = s->seed,
+                        .shared = s->shared,
+                        .warm = s->warm,
+                        .n_warm = s->n_warm,
+                        .progress = progress_line,
+                        .user = p};
+    int rc = open_drafter(s, r->drafter, &d, &why);
+    if (rc == SPEC_OK) {
+        rc = replay_run(d, &s->workload[r->workload], &o, &r->m, &why);
+        spec_drafter_get_stats(d, &r->stats);
+        spec_drafter_free(d);
+    }
+    if (rc != SPEC_OK) return run_failed(s, r, rc, why.text);
+    r->cost = cost_model_estimate(&s->cost, &r->m);
+    return EXIT_DONE;
+}
+
+static int load_corpus(const session *s, spec_index **out) {
+    spec_message why;
+    spec_index_load_options o = {.size = sizeof o};
+    *out = NULL;
+    int rc = s->corpus ? spec_index_load(out, s->corpus, &o, &why) : SPEC_OK;
+    if (rc == SPEC_OK) return EXIT_DONE;
+    bench_complain("%s", why.text);
+    return exit_code(rc);
+}
+
+static int find_limit(session *s, size_t w, const spec_index *corpus, progress *p) {
+    hindsight_options o = {.warm = s->warm,
+                           .n_warm = s->n_warm,
+                           .corpus = corpus,
+                           .shared = s->shared,
+                           .budget = (uint32_t)s->budget};
+    p->drafter = "copying limit";
+    progress_line(p, 0, s->workload[w].n);
+    int rc = hindsight_run(&s->limits[w], &s->workload[w], &o);
+    if (rc == SPEC_OK) return EXIT_DONE;
+    bench_complain("%s: copying limit: %s", s->workload[w].name, spec_strerror(rc));
+    return exit_code(rc);
+}
+
+static int run_all(session *s, progress *p) {
+    spec_index *corpus;
+    int rc = load_corpus(s, &corpus);
+    for (size_t w = 0; w < s->n_workloads && rc == EXIT_DONE; w++) {
+        p->workload = s->workload[w].name;
+        rc = find_limit(s, w, corpus, p);
+        for (size_t d = 0; d < s->drafters.n && rc == EXIT_DONE; d++) {
+            session_run *r = &s->run[s->n_runs++];
+            r->drafter = p->drafter = s->drafters.item[d];
+            r->workload = w;
+            rc = run_one(s, r, p);
+        }
+    }
+    spec_index_free(corpus);
+    return rc;
+}
+
+static int show(session *s) {
+    spec_message why;
+    bool json_to_stdout = s->json && strcmp(s->json, "-") == 0;
+    FILE *tables = json_to_stdout ? stderr : stdout;
+    if (!s->quiet) report_tables(s, tables);
+    if (s->json && !json_to_stdout && bench_write_file(s->json, report_json, s, &why) != SPEC_OK) {
+        bench_complain("%s", why.text);
+        return EXIT_USAGE;
+    }
+    if (json_to_stdout && report_json(stdout, s)) {
+        bench_complain("cannot write the JSON report to standard output");
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
+int session_execute(session *s) {
+    progress p = {.shown = !s->quiet && isatty(STDERR_FILENO)};
+    int rc = check_drafters(s);
+    if (rc != EXIT_DONE) return rc;
+    s->limits = specp_calloc(NULL, s->n_workloads, sizeof *s->limits);
+    s->run = specp_calloc(NULL, s->n_workloads * s->drafters.n, sizeof *s->run);
+    if (!s->limits || !s->run) {
+        bench_complain("out of memory");
+        return EXIT_CHECK;
+    }
+    rc = run_all(s, &p);
+    progress_clear(&p);
+    return rc == EXIT_DONE ? show(s) : rc;
+}
