@@ -33,6 +33,17 @@ count() {
         }' "$1"
 }
 
+# What a failing program's log has to say: its failed tests and the first report
+# of a sanitizer, or else its end.
+excerpt() {
+    local part
+    part=$(
+        grep -a -B 3 -A 4 '^not ok [0-9]* - ' "$1" | head -n 40
+        grep -aE -m 1 -A 30 'ERROR: |WARNING: ThreadSanitizer|runtime error: ' "$1"
+    ) || true
+    if [ -n "$part" ]; then echo "$part"; else tail -n 40 "$1"; fi
+}
+
 run_one() {
     local program=$1 name status=0 passed failed skipped
     name=$(basename "$program")
@@ -42,13 +53,13 @@ run_one() {
     if [ "$failed" != 0 ]; then
         {
             [ "$status" = 124 ] && echo "  stopped after $TEST_TIMEOUT s"
-            echo "  exit status $status; $logs/$name.log ends:"
-            tail -n 60 "$logs/$name.log" | sed 's/^/    | /'
+            echo "  exit status $status; from $logs/$name.log:"
+            excerpt "$logs/$name.log" | sed 's/^/    | /'
         } >>"$logs/$name.line"
     fi
     cat "$logs/$name.line"
 }
 
-export -f run_one count
+export -f run_one count excerpt
 if [ $# = 0 ]; then exit 0; fi
 printf '%s\0' "$@" | xargs -0 -n 1 -P "$JOBS" bash -c 'run_one "$1"' run_one
