@@ -107,5 +107,6 @@ for part in "${@:-plain asan tsan scripts}"; do
     for name in $part; do "part_$name"; done
 done
 echo
+grep -ah '^skipped: ' "$logs"/*/*.log 2>/dev/null | sort | uniq -c | sed 's/^ */# /' || true
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
