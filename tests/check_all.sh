@@ -102,6 +102,7 @@ part_scripts() {
     script style
 }
 
+rm -rf "$logs"
 mkdir -p "$logs"
 for part in "${@:-plain asan tsan scripts}"; do
     for name in $part; do "part_$name"; done
