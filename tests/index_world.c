@@ -249,7 +249,8 @@ static void make_text(world *w, world_choice c, spec_token *out, size_t n, size_
     const oracle_seq *s = any_seq(w, c);
     if (w->options.period) {
         for (size_t i = 0; i < n; i++) out[i] = letter(w, (uint32_t)((at + i) % w->options.period));
-        if (below(c, 6) == 0) out[below(c, (uint32_t)n)] = letter(w, below(c, w->options.alphabet));
+        uint32_t slip = below(c, 6), where = below(c, (uint32_t)n);
+        if (slip == 0) out[where] = letter(w, below(c, w->options.alphabet));
     } else if (s && s->n && below(c, 3) == 0) {
         size_t from = below(c, (uint32_t)s->n);
         for (size_t i = 0; i < n; i++) out[i] = s->tok[(from + i) % s->n];
@@ -357,7 +358,8 @@ static bool op_bad(world *w, world_choice c) {
     spec_token tok[5] = {letter(w, 0), letter(w, 1), letter(w, 0), letter(w, 1), letter(w, 2)};
     if (!refuse_unknown(w, s->id + 77777)) return false;
     if (s->ended) return expect(w, "append after end", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_STATE);
-    tok[below(c, 5)] = below(c, 2) ? -1 : INT32_MIN;
+    uint32_t where = below(c, 5);
+    tok[where] = below(c, 2) ? -1 : INT32_MIN;
     return expect(w, "append of a negative", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_INVALID);
 }
 

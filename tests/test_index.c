@@ -418,9 +418,9 @@ static void test_long_period(void **state) {
 /* Text of about the shape of language: favourite successors, copied phrases. */
 static void make_language(support_rng *rng, spec_token *tok, size_t n, uint32_t alphabet) {
     for (size_t i = 0; i < n; i++) {
-        uint32_t r = support_rng_below(rng, 100);
+        uint32_t r = support_rng_below(rng, 100), bound = 1 + support_rng_below(rng, alphabet);
         if (i && r < 40) tok[i] = (spec_token)(((uint32_t)tok[i - 1] * 31 + support_rng_below(rng, 3)) % alphabet);
-        else tok[i] = (spec_token)(support_rng_below(rng, alphabet) % (1 + support_rng_below(rng, alphabet)));
+        else tok[i] = (spec_token)support_rng_below(rng, bound); /* small ids are frequent */
         if (i > 40 && r == 99) {
             size_t from = support_rng_below(rng, (uint32_t)i - 30), len = 1 + support_rng_below(rng, 30);
             for (size_t k = 0; k < len && i + 1 < n; k++, i++) tok[i + 1] = tok[from + k];
@@ -433,7 +433,8 @@ static void sample_counts(world *w, support_rng *rng, size_t samples) {
     for (size_t i = 0; i < samples; i++) {
         const oracle_seq *s = &w->truth.seq[support_rng_below(rng, (uint32_t)w->truth.n)];
         if (!s->n) continue;
-        size_t from = support_rng_below(rng, (uint32_t)s->n), n = 1 + support_rng_below(rng, 1 + support_rng_below(rng, 70));
+        size_t from = support_rng_below(rng, (uint32_t)s->n), bound = 1 + support_rng_below(rng, 70);
+        size_t n = 1 + support_rng_below(rng, (uint32_t)bound);
         if (n > s->n - from) n = s->n - from;
         if (n > w->options.depth) n = w->options.depth;
         spec_locus at = spec_index_find(w->index, s->tok + from, n);
@@ -484,7 +485,8 @@ static void test_many_children(void **state) {
     assert_true(world_open(&w, &(world_options){.depth = 3, .alphabet = KINDS}));
     assert_true(world_begin(&w, &s));
     for (size_t i = 0; i < 3000; i++) {
-        spec_token t[2] = {7, (spec_token)(support_rng_below(&rng, KINDS) % (1 + support_rng_below(&rng, KINDS)))};
+        uint32_t bound = 1 + support_rng_below(&rng, KINDS);
+        spec_token t[2] = {7, (spec_token)support_rng_below(&rng, bound)};
         assert_true(world_append(&w, s, t, 2));
         if (i % 500 == 499 && !world_check_all(&w)) fail_msg("%s", w.why.text);
     }
