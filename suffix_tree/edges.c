@@ -37,6 +37,16 @@ edge *specp_hub_find(const hub *h, spec_token t) {
     return NULL;
 }
 
+void specp_edges_prefetch(const spec_index *x, const state *s, spec_token t) {
+    if (s->kind == EDGES_INLINE) return;
+    if (s->kind != EDGES_HUB) {
+        SPECP_PREFETCH(block_at(x, s->e.block));
+        return;
+    }
+    const hub *h = hub_at(x, s->e.block);
+    SPECP_PREFETCH(&h->slot[hub_home(h, t)]);
+}
+
 static void hub_enter(hub *h, uint32_t rank) {
     uint32_t i = hub_home(h, h->e[rank].token);
     while (h->slot[i]) i = (i + 1) & (h->slots - 1);
@@ -228,12 +238,11 @@ static void swap_edges(spec_index *x, const state *s, edge *a, edge *b) {
     *b = t;
 }
 
-/* The first edge of those with e's count: near in small groups, so by doubling
- * steps, then halving. */
+/* The first edge of those with e's count, which is not e: near in small groups,
+ * so by doubling steps, then halving. */
 static edge *group_first(edge *all, edge *e) {
     uint32_t c = e->count;
     size_t at = (size_t)(e - all), step = 1;
-    if (at == 0 || all[at - 1].count != c) return e;
     size_t in = at - 1, out; /* in: known to be of the group; out: one past a known outsider */
     while (step <= in && all[in - step].count == c) {
         in -= step;
@@ -271,9 +280,13 @@ static edge *group_last(edge *all, uint32_t n, edge *e) {
 
 void specp_edge_increment(spec_index *x, state *s, edge *e) {
     uint32_t n;
-    edge *all = state_edges(x, s, &n), *first = group_first(all, e);
-    if (first != e) swap_edges(x, s, e, first);
-    first->count++;
+    edge *all = state_edges(x, s, &n);
+    if (e != all && e[-1].count == e->count) {
+        edge *first = group_first(all, e);
+        swap_edges(x, s, e, first);
+        e = first;
+    }
+    e->count++;
 }
 
 void specp_edge_decrement(spec_index *x, state *s, edge *e) {

@@ -301,6 +301,8 @@ static inline edge *edge_find(const spec_index *x, const state *s, spec_token t)
     return NULL;
 }
 
+/* Asks the memory for what a search for t will touch first. */
+void specp_edges_prefetch(const spec_index *x, const state *s, spec_token t);
 /* Makes room for one more edge: the next specp_edge_add cannot fail. */
 int specp_edges_reserve(spec_index *x, state *s);
 /* Adds an edge of count 1, the last in order. */

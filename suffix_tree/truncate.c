@@ -93,9 +93,29 @@ static void place_drop(spec_index *x, uint32_t seq) {
     x->chunks.live--;
 }
 
+/* The explicit class on the chain of place i that is nearest its top. */
+static const state *chain_top(const spec_index *x, uint32_t i) {
+    return state_at(x, slot_at(x, i)->up & ~HELD);
+}
+
+/* Asks the memory for what the next steps will touch, each part two steps
+ * after the part that leads to it: all places and tokens are known. */
+static void look_ahead(const spec_index *x, uint32_t i) {
+    if ((i & (CHUNK_SLOTS - 1)) < 8) return; /* the places lie in another chunk */
+    SPECP_PREFETCH(chain_top(x, i - 7));
+    const state *top = chain_top(x, i - 5);
+    specp_edges_prefetch(x, top, slot_at(x, i - 4)->token);
+    SPECP_PREFETCH(state_at(x, top->link));
+    if (top->count == 2 && top->last != NONE) SPECP_PREFETCH(slot_at(x, top->last)); /* case C */
+    const state *second = state_at(x, chain_top(x, i - 3)->link);
+    specp_edges_prefetch(x, second, slot_at(x, i - 2)->token);
+    specp_edges_prefetch(x, state_at(x, ROOT), slot_at(x, i - 3)->token);
+}
+
 void specp_truncate_token(spec_index *x, uint32_t seq) {
     sequence *s = seq_at(x, seq);
     uint32_t i = s->tail, before = place_prev(x, i);
+    look_ahead(x, i);
     spec_token t = slot_at(x, i)->token;
     uint32_t len = min_u32(s->len - 1, x->depth - 1);
     uint32_t p = before == NONE ? ROOT : class_shorten(x, place_class(x, before), len);
