@@ -15,7 +15,7 @@ static const char about[] =
 
 static const char examples[] =
     "  specbench replay chat.jsonl\n"
-    "  specbench replay chat.jsonl sql.jsonl -d suffix -d pld:n=3 --groups\n"
+    "  specbench replay chat.jsonl sql.jsonl -d suffix -d pld:n_max=2 --groups\n"
     "  specbench replay today.jsonl -d suffix --warm yesterday.jsonl --json out.json\n";
 
 static const char *const default_drafters[] = {"suffix", "pld", "ngram-cache", "ngram-mod"};

@@ -7,7 +7,8 @@
 #include "session.h"
 
 static void detail_heading(const session_run *r, const char *by, FILE *out) {
-    fprintf(out, "\n%s, by %s\n", r->drafter, by);
+    bool fits = strlen(r->drafter) + strlen(by) + 5 <= 80;
+    fprintf(out, "\n%s,%sby %s\n", r->drafter, fits ? " " : "\n", by);
 }
 
 /* ---- groups, quarters, match lengths: one cell a row -------------------- */
@@ -54,7 +55,7 @@ static void match_name(size_t bucket, char *name, size_t size) {
 }
 
 static void matches_table(const session_run *r, FILE *out) {
-    detail_heading(r, "match length (context tokens that the draft's source matched)", out);
+    detail_heading(r, "match length", out);
     fprintf(out, "%-*s%10s%8s%10s%8s%8s%8s%8s\n", TABLE_NAME, "match length", "steps", "share%", "acc/step",
             "hit%", "T1%", "kept%", "");
     table_rule(out, 72);

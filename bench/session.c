@@ -111,17 +111,27 @@ static bool is_suffix(const char *spec) {
     return strncmp(spec, "suffix", 6) == 0 && (!spec[6] || spec[6] == ':');
 }
 
-/* Opens a drafter; suffix drafters get the corpus as one more option. */
-static int open_drafter(const session *s, const char *spec, spec_drafter **out, spec_message *why) {
-    char *full = s->corpus && is_suffix(spec)
-                     ? bench_format("%s%ccorpus=%s", spec, spec[6] ? ',' : ':', s->corpus)
-                     : bench_format("%s", spec);
-    if (!full) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
+/* The drafter's text with one more option, or NULL when memory is out. */
+static char *with_option(const char *spec, const char *key, const char *value) {
+    return bench_format("%s%c%s=%s", spec, strchr(spec, ':') ? ',' : ':', key, value);
+}
+
+static int open_text(char *spec, spec_drafter **out, spec_message *why) {
+    if (!spec) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
     why->text[0] = '\0';
-    int rc = spec_drafter_open(out, full, NULL, why);
-    if (rc != SPEC_OK && !why->text[0]) specp_fail(why, rc, "%s: %s", full, spec_strerror(rc));
-    free(full);
+    int rc = spec_drafter_open(out, spec, NULL, why);
+    if (rc != SPEC_OK && !why->text[0]) specp_fail(why, rc, "%s: %s", spec, spec_strerror(rc));
+    free(spec);
     return rc;
+}
+
+/* Opens a drafter; suffix drafters get the corpus as one more option. Where
+ * nothing is shared, a drafter that can be told so is spared the work of
+ * learning for others; the rest are kept apart by a tenant for each request. */
+static int open_drafter(const session *s, const char *spec, spec_drafter **out, spec_message *why) {
+    if (s->corpus && is_suffix(spec)) return open_text(with_option(spec, "corpus", s->corpus), out, why);
+    if (!s->shared && open_text(with_option(spec, "shared", "0"), out, why) == SPEC_OK) return SPEC_OK;
+    return open_text(bench_format("%s", spec), out, why);
 }
 
 /* Opens every drafter once, so that a wrong name is told before long work. */
@@ -242,8 +252,8 @@ static int show(session *s) {
         return EXIT_USAGE;
     }
     if (json_to_stdout && report_json(stdout, s)) {
-        bench_complain("cannot write the JSON report to standard output");
-        return EXIT_USAGE;
+        if (!ferror(stdout)) bench_complain("cannot make the JSON report: out of memory");
+        return ferror(stdout) ? EXIT_USAGE : EXIT_CHECK;
     }
     return EXIT_DONE;
 }
