@@ -101,6 +101,14 @@ void spec_drafter_get_stats(const spec_drafter *d, spec_drafter_stats *out) {
     out->nodes = atomic_load_explicit(&d->nodes, memory_order_relaxed);
 }
 
+int spec_drafter_save(spec_drafter *d, uint64_t tenant, const char *path, spec_message *why) {
+    if (why) why->text[0] = 0;
+    if (!d || !path) return specp_fail(why, SPEC_ERR_INVALID, "expected a drafter and a path");
+    if (!d->ops.save)
+        return specp_fail(why, SPEC_ERR_UNSUPPORTED, "drafter %s has nothing to save", d->ops.name);
+    return d->ops.save(d->self, tenant, path, why);
+}
+
 static void count(_Atomic uint64_t *total, uint64_t n) {
     atomic_fetch_add_explicit(total, n, memory_order_relaxed);
 }

@@ -130,6 +130,10 @@ typedef struct spec_drafter_ops {
     /* The request is over; frees its state. */
     void (*end)(void *self, void *state);
 
+    /* Writes what a tenant's requests taught to a file. May run beside all other
+     * calls, which must not wait for it. */
+    int (*save)(void *self, uint64_t tenant, const char *path, spec_message *why);
+
     void (*needs)(void *self, spec_needs *out);
     void (*stats)(void *self, spec_drafter_stats *out); /* safe beside all other calls */
     void (*free)(void *self);                           /* after every request has ended */
@@ -177,6 +181,13 @@ SPEC_API void spec_drafter_free(spec_drafter *d);
 SPEC_API const char *spec_drafter_name(const spec_drafter *d);
 SPEC_API void spec_drafter_needs(const spec_drafter *d, spec_needs *out);
 SPEC_API void spec_drafter_get_stats(const spec_drafter *d, spec_drafter_stats *out);
+
+/* Writes what a tenant's requests have taught to `path` while requests go on;
+ * for suffix, a snapshot that `suffix:corpus=FILE` starts from. Replaced at
+ * once, never half-written. SPEC_ERR_UNSUPPORTED (the drafter has nothing to
+ * save), SPEC_ERR_IO, SPEC_ERR_NOMEM; *why tells more. */
+SPEC_API SPEC_MUST_CHECK int spec_drafter_save(spec_drafter *d, uint64_t tenant, const char *path,
+                                               spec_message *why);
 
 /* ---- using one -------------------------------------------------------- */
 

@@ -75,7 +75,7 @@ static int suffix_begin(void *self, const spec_request_info *info, void **state)
 static int suffix_observe(void *self, void *state, const spec_outcome *o) {
     suffix_drafter *d = self;
     suffix_request *r = state;
-    bool teach = r->shared && !r->gone;
+    bool teach = r->shared && !r->to.gone;
     int err = tail_reserve(d, r, o->n_committed);
     if (!err && teach) err = specp_text_reserve(&r->pending, o->n_committed, &d->alloc);
     if (!err && r->own) err = spec_index_append(r->own, r->own_seq, o->committed, o->n_committed);
@@ -85,7 +85,7 @@ static int suffix_observe(void *self, void *state, const spec_outcome *o) {
     r->n_response += o->n_committed;
     if (!teach) return SPEC_OK;
     specp_text_add(&r->pending, o->committed, o->n_committed);
-    if (!d->options.at_end) specp_suffix_teach(d, r, false);
+    if (!d->options.at_end) specp_suffix_teach(d, r);
     return SPEC_OK;
 }
 
@@ -152,6 +152,7 @@ static const spec_drafter_ops suffix_ops = {
     .propose = specp_suffix_propose,
     .observe = suffix_observe,
     .end = suffix_end,
+    .save = specp_suffix_save,
     .stats = suffix_stats,
     .free = suffix_free,
 };

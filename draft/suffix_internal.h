@@ -21,6 +21,21 @@ typedef struct suffix_options {
     char corpus[1024];
 } suffix_options;
 
+/* A response's place in the shared index. */
+typedef struct shared_seq {
+    spec_seq seq; /* 0: not begun */
+    size_t n;     /* tokens appended to it */
+    bool gone;    /* it was evicted, or memory refused: nothing more is appended */
+} shared_seq;
+
+/* What an ended request could not append, because others were at it. */
+typedef struct leftover {
+    struct leftover *next;
+    shared_seq to;
+    specp_text text;
+    size_t done;
+} leftover;
+
 /* What a tenant's requests share. `grown` and the index change under `lock`
  * held for writing; who wants to write passes `gate` first, so that at most one
  * writer stands before the lock and no reader waits for two. */
@@ -29,6 +44,8 @@ typedef struct knowledge {
     pthread_rwlock_t lock;
     spec_index *index;
     uint64_t grown; /* tokens appended by requests, ever */
+    pthread_mutex_t backlog_lock;
+    leftover *backlog, **backlog_end; /* queue */
 } knowledge;
 
 typedef struct suffix_drafter {
@@ -49,9 +66,7 @@ typedef struct suffix_request {
     size_t n_response; /* of it, the response */
 
     knowledge *shared;   /* or NULL */
-    spec_seq shared_seq; /* 0: not begun */
-    size_t n_shared;     /* tokens of the response appended to it */
-    bool gone;           /* it was evicted, or memory refused: nothing more is appended */
+    shared_seq to;       /* the response in it */
     bool in_step;        /* when last looked at, it held the whole response */
     bool follow;         /* the cursor is in use */
     spec_cursor *cursor; /* follows the text in the shared index */
@@ -79,9 +94,11 @@ void specp_suffix_leave(suffix_drafter *d, suffix_request *r);
 /* The tenant-wide totals of all indexes. */
 void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out);
 
-/* Appends r->pending to the shared index: at once when nobody else is at it,
- * else later; `finish` waits, in short turns, until it is done. */
-void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool finish);
+/* Appends r->pending to the shared index, unless others are at it: then later. */
+void specp_suffix_teach(suffix_drafter *d, suffix_request *r);
+
+/* spec_drafter_ops.save */
+int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_message *why);
 
 /* The longest suffix of the text in the shared index; the lock is held. */
 spec_locus specp_suffix_shared_match(suffix_drafter *d, suffix_request *r);

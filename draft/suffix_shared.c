@@ -5,7 +5,11 @@
  *     propose    read lock                     waits for one append at most
  *     observe    gate and write lock, tried    if others are at it, the tokens
  *                                              stay pending till next time
- *     begin, end gate and write lock           in slices of SLICE tokens
+ *     end        likewise                      what is pending then goes to the
+ *                                              backlog, for the next who writes
+ *     save       read lock                     while it runs, tokens stay pending
+ *
+ * Nobody waits to write (but begin, where max_requests makes it take a slot).
  *
  * Where the match of a request's text in the shared index is read off:
  *
@@ -60,7 +64,13 @@ void *specp_suffix_make(void *user) {
     k->index = open_index(d);
     if (!k->index) goto fail;
     if (specp_rwlock_init(&k->lock)) goto fail;
-    if (!pthread_mutex_init(&k->gate, NULL)) return k;
+    if (pthread_mutex_init(&k->gate, NULL)) goto fail_gate;
+    if (pthread_mutex_init(&k->backlog_lock, NULL)) goto fail_backlog;
+    k->backlog_end = &k->backlog;
+    return k;
+fail_backlog:
+    pthread_mutex_destroy(&k->gate);
+fail_gate:
     pthread_rwlock_destroy(&k->lock);
 fail:
     spec_index_free(k->index);
@@ -68,12 +78,22 @@ fail:
     return NULL;
 }
 
+static void leftover_free(suffix_drafter *d, leftover *l) {
+    specp_text_release(&l->text, &d->alloc);
+    specp_release(&d->alloc, l, 1, sizeof *l);
+}
+
 void specp_suffix_drop(void *user, void *knowledge_) {
     suffix_drafter *d = user;
     knowledge *k = knowledge_;
+    for (leftover *l = k->backlog, *next; l; l = next) {
+        next = l->next;
+        leftover_free(d, l);
+    }
     spec_index_free(k->index);
     pthread_rwlock_destroy(&k->lock);
     pthread_mutex_destroy(&k->gate);
+    pthread_mutex_destroy(&k->backlog_lock);
     specp_release(&d->alloc, k, 1, sizeof *k);
 }
 
@@ -98,37 +118,66 @@ static void write_end(knowledge *k) {
 
 /* Is the response in the shared index as far as it was appended? Not when
  * eviction has been at it. */
-static bool intact(const suffix_request *r) {
+static bool intact(const knowledge *k, const shared_seq *to) {
     size_t n = 0;
-    if (!r->shared_seq) return !r->gone && r->n_shared == 0;
-    return !spec_index_seq_length(r->shared->index, r->shared_seq, &n) && n == r->n_shared;
+    if (!to->seq) return !to->gone && to->n == 0;
+    return !spec_index_seq_length(k->index, to->seq, &n) && n == to->n;
 }
 
-/* Appends some pending tokens; false when no more will ever be. Both locks are held. */
-static bool append_slice(suffix_request *r, size_t done, size_t n) {
-    knowledge *k = r->shared;
-    if (r->gone || !intact(r)) return false;
-    if (!r->shared_seq && spec_index_begin(k->index, &r->shared_seq)) return false;
-    if (spec_index_append(k->index, r->shared_seq, r->pending.tok + done, n)) return false;
-    r->n_shared += n;
+/* Appends tokens to a request's sequence, or marks it gone: evicted, or memory
+ * refused. Both locks are held. Returns whether it is still there. */
+static bool append_slice(knowledge *k, shared_seq *to, const spec_token *tok, size_t n) {
+    to->gone = to->gone || !intact(k, to) || (!to->seq && spec_index_begin(k->index, &to->seq)) ||
+               spec_index_append(k->index, to->seq, tok, n);
+    if (to->gone) return false;
+    to->n += n;
     k->grown += n;
     return true;
 }
 
-void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool finish) {
+/* Appends some of what ended requests left. Both locks are held. */
+static void work_off(suffix_drafter *d, knowledge *k) {
+    pthread_mutex_lock(&k->backlog_lock);
+    leftover *l = k->backlog;
+    pthread_mutex_unlock(&k->backlog_lock);
+    if (!l) return;
+    size_t n = l->text.n - l->done < SLICE ? l->text.n - l->done : SLICE;
+    bool more = append_slice(k, &l->to, l->text.tok + l->done, n);
+    l->done += n;
+    if (more && l->done < l->text.n) return;
+    pthread_mutex_lock(&k->backlog_lock);
+    k->backlog = l->next; /* new ones come in at the other end */
+    if (!k->backlog) k->backlog_end = &k->backlog;
+    pthread_mutex_unlock(&k->backlog_lock);
+    leftover_free(d, l);
+}
+
+/* Leaves what is pending to the others; where memory is refused it is not learnt. */
+static void leave_behind(suffix_drafter *d, suffix_request *r) {
+    knowledge *k = r->shared;
+    if (!r->pending.n || r->to.gone) return;
+    leftover *l = specp_calloc(&d->alloc, 1, sizeof *l);
+    if (!l) return;
+    l->text = r->pending;
+    l->to = r->to;
+    memset(&r->pending, 0, sizeof r->pending);
+    pthread_mutex_lock(&k->backlog_lock);
+    *k->backlog_end = l;
+    k->backlog_end = &l->next;
+    pthread_mutex_unlock(&k->backlog_lock);
+}
+
+void specp_suffix_teach(suffix_drafter *d, suffix_request *r) {
     specp_text *p = &r->pending;
     size_t done = 0;
-    while (done < p->n && !r->gone) {
-        if (finish)
-            write_begin(d, r->shared);
-        else if (!write_try(r->shared))
-            break;
+    while (done < p->n && !r->to.gone && write_try(r->shared)) {
         size_t n = p->n - done < SLICE ? p->n - done : SLICE;
-        r->gone = !append_slice(r, done, n);
+        work_off(d, r->shared);
+        append_slice(r->shared, &r->to, p->tok + done, n);
         write_end(r->shared);
         done += n;
     }
-    if (r->gone) done = p->n;
+    if (r->to.gone) done = p->n;
     if (done && done < p->n) memmove(p->tok, p->tok + done, (p->n - done) * sizeof *p->tok);
     p->n -= done;
 }
@@ -155,7 +204,7 @@ static bool shed(suffix_drafter *d, knowledge *k) {
 static int take_slot(suffix_drafter *d, suffix_request *r) {
     if (d->options.max_requests < 0) return SPEC_OK;
     write_begin(d, r->shared);
-    int err = spec_index_begin(r->shared->index, &r->shared_seq);
+    int err = spec_index_begin(r->shared->index, &r->to.seq);
     write_end(r->shared);
     while (!err && shed(d, r->shared)) {
     }
@@ -179,12 +228,8 @@ int specp_suffix_join(suffix_drafter *d, suffix_request *r, uint64_t tenant) {
 
 void specp_suffix_leave(suffix_drafter *d, suffix_request *r) {
     if (!r->shared) return;
-    specp_suffix_teach(d, r, true);
-    if (r->shared_seq) {
-        write_begin(d, r->shared);
-        (void)spec_index_end(r->shared->index, r->shared_seq); /* not found: evicted, as well */
-        write_end(r->shared);
-    }
+    specp_suffix_teach(d, r);
+    leave_behind(d, r);
     spec_cursor_free(r->cursor);
     specp_tenants_release(&d->tenants, r->shared);
     r->shared = NULL;
@@ -207,7 +252,7 @@ static spec_locus cursor_match(suffix_request *r) {
 
 /* Have other requests appended anything since the last look? */
 static bool others_grew(suffix_request *r) {
-    uint64_t others = r->shared->grown - r->n_shared;
+    uint64_t others = r->shared->grown - r->to.n;
     bool grew = others != r->others;
     r->others = others;
     return grew;
@@ -216,7 +261,7 @@ static bool others_grew(suffix_request *r) {
 spec_locus specp_suffix_shared_match(suffix_drafter *d, suffix_request *r) {
     const spec_index *x = r->shared->index;
     size_t n = r->n_response;
-    r->in_step = !r->gone && r->n_shared == n && intact(r);
+    r->in_step = !r->to.gone && r->to.n == n && intact(r->shared, &r->to);
     if (!r->in_step) return cursor_match(r);
     bool first = r->fed == 0, grew = others_grew(r);
     if (n + 1 < (uint64_t)d->options.depth && r->n_text > n) {
@@ -227,7 +272,26 @@ spec_locus specp_suffix_shared_match(suffix_drafter *d, suffix_request *r) {
         }
     }
     r->follow = false;
-    return spec_index_tail(x, r->shared_seq);
+    return spec_index_tail(x, r->to.seq);
+}
+
+/* ---- snapshots -------------------------------------------------------- */
+
+int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_message *why) {
+    suffix_drafter *d = self;
+    void *k_ = NULL;
+    if (!d->options.shared)
+        return specp_fail(why, SPEC_ERR_STATE, "drafter suffix: shared=0, nothing to save");
+    int err = specp_tenants_acquire(&d->tenants, tenant, &k_);
+    if (!err && !k_) err = SPEC_ERR_FULL;
+    if (err)
+        return specp_fail(why, err, "drafter suffix: no knowledge of this tenant: %s", spec_strerror(err));
+    knowledge *k = k_;
+    specp_read_lock(&k->lock, &d->wait);
+    err = spec_index_save(k->index, path, why);
+    pthread_rwlock_unlock(&k->lock);
+    specp_tenants_release(&d->tenants, k);
+    return err;
 }
 
 /* ---- statistics ------------------------------------------------------- */

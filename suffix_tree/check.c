@@ -221,7 +221,7 @@ static int check_sequences(checker *c) {
         if (s->serial <= serial || s->serial >= x->next_serial)
             return FAIL(c, "sequence %u: serial %u is not after %u and before %u", i, s->serial, serial,
                         x->next_serial);
-        if (s->ended > 1) return FAIL(c, "sequence %u: ended is %u", i, s->ended);
+        if (s->state > SEQ_EVICTED) return FAIL(c, "sequence %u: state %u is unknown", i, s->state);
         int err = check_text(c, i);
         if (err) return err;
         older = i;

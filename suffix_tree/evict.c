@@ -115,6 +115,7 @@ static uint32_t victim(spec_index *x, uint32_t keep) {
 static size_t take_tokens(spec_index *x, uint32_t seq, size_t n) {
     sequence *s = seq_at(x, seq);
     size_t taken = 0;
+    s->state = SEQ_EVICTED; /* an append would join what never stood together */
     for (; taken < n && s->len; taken++) specp_truncate_token(x, seq);
     x->evicted_tokens += taken;
     if (s->len == 0) {

@@ -152,10 +152,11 @@ void specp_seq_drop(spec_index *x, uint32_t i) {
 int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t n) {
     if (!x || (n && !tok)) return SPEC_ERR_INVALID;
     sequence *s = specp_seq_find(x, seq);
-    if (!s) return SPEC_ERR_NOT_FOUND;
-    if (s->ended) return SPEC_ERR_STATE;
+    if (!s || s->state == SEQ_EVICTED) return SPEC_ERR_NOT_FOUND;
+    if (s->state == SEQ_ENDED) return SPEC_ERR_STATE;
     for (size_t i = 0; i < n; i++)
         if (tok[i] < 0) return SPEC_ERR_INVALID;
+    x->version++; /* classes may be split even when the append fails */
     for (size_t i = 0; i < n; i++) {
         int err = specp_append_token(x, (uint32_t)seq, tok[i]);
         if (err) {
@@ -163,7 +164,6 @@ int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t
             return err;
         }
     }
-    x->version++;
     x->tokens_total += n;
     specp_seq_use(x, (uint32_t)seq);
     specp_evict_some(x, (uint32_t)seq, n);
@@ -173,7 +173,7 @@ int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t
 int spec_index_end(spec_index *x, spec_seq seq) {
     sequence *s = x ? specp_seq_find(x, seq) : NULL;
     if (!s) return SPEC_ERR_NOT_FOUND;
-    s->ended = 1;
+    if (s->state == SEQ_LIVE) s->state = SEQ_ENDED;
     return SPEC_OK;
 }
 

@@ -124,6 +124,9 @@ typedef struct hub {
 
 /* ---- sequences -------------------------------------------------------- */
 
+/* A sequence that eviction has begun to shorten takes no more tokens. */
+enum { SEQ_LIVE = 0, SEQ_ENDED = 1, SEQ_EVICTED = 2 };
+
 typedef struct sequence {
     uint32_t serial;        /* high half of its spec_seq; 0 = free slot */
     uint32_t head;          /* first chunk, NONE when empty */
@@ -131,7 +134,7 @@ typedef struct sequence {
     uint32_t len;           /* tokens */
     uint32_t older, newer;  /* list in order of begin; newer links free slots */
     uint32_t heap;          /* its place in the LRU heap */
-    uint32_t ended;         /* bool */
+    uint32_t state;         /* SEQ_LIVE, SEQ_ENDED or SEQ_EVICTED */
     uint64_t heap_key;      /* the stamp it stands in the heap with */
     _Atomic uint64_t stamp; /* last use */
 } sequence;

@@ -69,16 +69,29 @@ snap_sum specp_snap_sum_begin(void) {
     return s;
 }
 
+static inline uint64_t sum_step(uint64_t lane, const uint8_t *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return rotate((lane ^ word) * SUM_FACTOR, 29);
+}
+
+/* Written out, since the compiler keeps an array of lanes in memory at -O2:
+ * four times slower. */
 void specp_snap_sum_add(snap_sum *s, const void *data, size_t bytes) {
-    const uint8_t *at = data;
-    uint64_t lane[SNAP_LANES], word[SNAP_LANES];
-    memcpy(lane, s->lane, sizeof lane);
-    for (size_t i = 0; i < bytes; i += sizeof word) {
-        memcpy(word, at + i, sizeof word);
-        for (unsigned k = 0; k < SNAP_LANES; k++) lane[k] = rotate((lane[k] ^ word[k]) * SUM_FACTOR, 29);
+    const uint8_t *at = data, *end = at + bytes;
+    uint64_t a = s->lane[0], b = s->lane[1], c = s->lane[2], d = s->lane[3];
+    uint64_t e = s->lane[4], f = s->lane[5], g = s->lane[6], h = s->lane[7];
+    for (; at < end; at += SNAP_LANES * sizeof a) {
+        a = sum_step(a, at);
+        b = sum_step(b, at + 8);
+        c = sum_step(c, at + 16);
+        d = sum_step(d, at + 24);
+        e = sum_step(e, at + 32);
+        f = sum_step(f, at + 40);
+        g = sum_step(g, at + 48);
+        h = sum_step(h, at + 56);
     }
-    memcpy(s->lane, lane, sizeof lane);
-    s->bytes += bytes;
+    *s = (snap_sum){.lane = {a, b, c, d, e, f, g, h}, .bytes = s->bytes + bytes};
 }
 
 uint64_t specp_snap_sum_end(const snap_sum *s) {

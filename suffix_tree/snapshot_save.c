@@ -207,7 +207,7 @@ static void fill_sequences(const saver *s, uint32_t first, uint32_t n, void *out
         to[k].tail = from->tail;
         to[k].len = from->len;
         to[k].older = from->older;
-        to[k].ended = from->ended;
+        to[k].state = from->state;
         atomic_init(&to[k].stamp, atomic_load_explicit(&from->stamp, memory_order_relaxed));
     }
 }

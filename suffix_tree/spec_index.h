@@ -67,11 +67,11 @@ SPEC_API SPEC_MUST_CHECK int spec_index_begin(spec_index *x, spec_seq *out);
  * Appends n tokens (copied) to a sequence that has not ended. O(n k) expected.
  * When memory_limit is passed, victims lose their last tokens, a bounded number
  * for each token appended, so that no call stops to evict a long sequence
- * whole; a sequence that is empty by eviction is gone. The sequence being
- * appended to is never the victim.
+ * whole. From its first lost token on a victim takes no more appends, and when
+ * it is empty it is gone. The sequence being appended to is never the victim.
  *
  * SPEC_ERR_INVALID   a negative token: nothing was appended
- * SPEC_ERR_NOT_FOUND no such sequence: it was removed or evicted
+ * SPEC_ERR_NOT_FOUND no such sequence, or it was evicted, wholly or in part
  * SPEC_ERR_STATE     the sequence has ended
  * SPEC_ERR_NOMEM, SPEC_ERR_FULL: nothing was appended
  */
