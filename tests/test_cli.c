@@ -208,8 +208,8 @@ static void test_details(void **state) {
     /* Responses of 4 and 6 tokens at 2 + 1 a step: 2 steps each. */
     has(r.out, "g                           1         2     2.00           -  100.0  100.0 100.0\n");
     has(r.out, "h                           1         2     3.00           -  100.0  100.0 100.0\n");
-    has(r.out, "tokens per step         good   other     all\n");
-    has(r.out, "oracle                  2.50    2.67    2.60\n");
+    has(r.out, "tokens per step        good  other    all\n");
+    has(r.out, "oracle                 2.50   2.67   2.60\n");
     release(&r);
     expect("replay @/good.jsonl -d none", 0, "good: 2 requests", "");
     r = run("replay @/good.jsonl -d none");
