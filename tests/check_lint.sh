@@ -22,12 +22,18 @@ lint() {
     verdict "$name" "$work/faults"
 }
 
-printf '%s\n' "$@" | grep '\.c$' >"$work/c"
+# One file a run: in one run for many, clang-tidy 14 forgets what va_start does.
+# Not the tests: the analyzer does not know that a failed assertion leaves.
+tidy() {
+    printf '%s\0' "${c_files[@]}" | xargs -0 -I{} -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' {} -- \
+        -std=c11 -D_POSIX_C_SOURCE=200809L "${include[@]}"
+}
+
+printf '%s\n' "$@" | grep '\.c$' | grep -v '^tests/' >"$work/c"
 mapfile -t c_files <"$work/c"
 if installed clang-format; then lint clang-format clang-format --dry-run -Werror "$@"; fi
 if installed clang-tidy; then
-    lint clang-tidy clang-tidy --quiet --warnings-as-errors='*' "${c_files[@]}" -- \
-        -std=c11 -D_POSIX_C_SOURCE=200809L "${include[@]}"
+    lint clang-tidy tidy
 fi
 if installed cppcheck; then
     lint cppcheck cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --inline-suppr \
