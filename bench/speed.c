@@ -1,111 +1,135 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * specbench speed - how fast and how small the suffix index and its drafter
- * are. One process, one thread (but for the concurrency part), medians over
- * repeats; nothing is printed inside a timed loop. docs/SPEED.md has the
- * figures and how to read them.
+ * are. One measurement after the other, each in a process of its own and, but
+ * for the part that is about threads, on one thread; nothing is printed inside
+ * a timed loop. docs/SPEED.md has the figures and how to read them.
  */
-#include "speed.h"
-
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-int cmd_speed(int argc, char **argv);
+#include "cli.h"
+#include "commands.h"
+#include "speed.h"
+#include "util.h"
 
-static const char usage[] =
-    "usage: specbench speed [--traces DIR] [--tokens N,...] [--repeats R]\n"
-    "                       [--json FILE] [--quick]\n"
-    "  --traces DIR   index the responses of DIR/*.jsonl (default: synthetic text)\n"
-    "  --tokens LIST  sizes of the shared index (default 100000,1000000,3000000)\n"
-    "  --repeats R    runs of each measurement, 1..32 (default 5)\n"
-    "  --json FILE    also write the figures as JSON (-: stdout, the table to stderr)\n"
-    "  --quick        100,000 tokens, one run each\n";
+#define COUNT(a)       (sizeof(a) / sizeof((a)[0]))
+#define DEFAULT_TRACES "../shared/traces"
 
-typedef struct options {
-    const char *traces, *json;
-    size_t size[SPEED_MAX_SIZES];
-    size_t n_sizes;
-    unsigned repeats;
-} options;
+static const char about[] =
+    "Measures the suffix index and the suffix drafter: time to append, remove and\n"
+    "propose, memory, snapshots, worst cases, churn and threads. The text is that\n"
+    "of the trace files in a directory, or synthetic where there are none.";
 
-static bool parse_sizes(options *o, const char *list) {
-    o->n_sizes = 0;
+static const char examples[] = "  specbench speed --quick\n"
+                               "  specbench speed --traces my/traces --json speed.json\n"
+                               "  specbench speed --only append --tokens 3000000 --repeats 9\n";
+
+static const char *const parts[] = {"append", "worst", "prompts", "draft", "churn", "threads", NULL};
+
+typedef struct settings {
+    const char *traces, *tokens, *json, *directory;
+    uint64_t repeats;
+    bool quick, given_repeats;
+    cli_list only;
+} settings;
+
+static bool parse_sizes(speed_report *r, const char *list) {
     for (const char *p = list; *p;) {
         char *end;
         unsigned long long v = strtoull(p, &end, 10);
-        if (end == p || v < 1000 || v > 200000000 || o->n_sizes == SPEED_MAX_SIZES) return false;
-        if (*end == ',') end++;
-        else if (*end) return false;
-        o->size[o->n_sizes++] = (size_t)v;
-        p = end;
+        if (end == p || v < 1000 || v > 200000000 || r->n_sizes == SPEED_MAX_SIZES) return false;
+        if (*end && *end != ',') return false;
+        r->size[r->n_sizes++] = (size_t)v;
+        p = *end ? end + 1 : end;
     }
-    return o->n_sizes > 0;
+    return r->n_sizes > 0;
 }
 
-static bool parse_repeats(options *o, const char *text) {
-    char *end;
-    unsigned long v = strtoul(text, &end, 10);
-    if (*end || v < 1 || v > SPEED_MAX_RUNS) return false;
-    o->repeats = (unsigned)v;
-    return true;
-}
-
-static bool parse_option(options *o, const char *name, const char *value) {
-    if (strcmp(name, "--traces") == 0) o->traces = value;
-    else if (strcmp(name, "--json") == 0) o->json = value;
-    else if (strcmp(name, "--tokens") == 0) return parse_sizes(o, value);
-    else if (strcmp(name, "--repeats") == 0) return parse_repeats(o, value);
-    else return false;
-    return true;
-}
-
-static bool parse(options *o, int argc, char **argv) {
-    *o = (options){.size = {100000, 1000000, 3000000}, .n_sizes = 3, .repeats = 5};
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            o->n_sizes = 1;
-            o->size[0] = 100000;
-            o->repeats = 1;
-        } else if (i + 1 == argc || !parse_option(o, argv[i], argv[i + 1])) {
-            fprintf(stderr, "specbench speed: bad option or value: %s\n%s", argv[i], usage);
-            return false;
-        } else i++;
+static bool known_parts(const cli_command *c, const cli_list *only) {
+    for (size_t i = 0; i < only->n; i++) {
+        size_t k = 0;
+        while (parts[k] && strcmp(parts[k], only->item[i]) != 0) k++;
+        if (parts[k]) continue;
+        cli_complain(c, "--only %s: expected append, worst, prompts, draft, churn or threads", only->item[i]);
+        return false;
     }
     return true;
 }
 
-static int run(const options *o) {
+static bool wanted(const settings *s, const char *part) {
+    for (size_t i = 0; i < s->only.n; i++)
+        if (strcmp(s->only.item[i], part) == 0) return true;
+    return s->only.n == 0;
+}
+
+static void measure(const settings *s, speed_report *r, const speed_corpus *c) {
+    for (size_t i = 0; i < r->n_sizes; i++) {
+        if (wanted(s, "append")) speed_run_index(r, c, r->size[i]);
+        if (wanted(s, "draft")) speed_run_draft(r, c, r->size[i]);
+    }
+    if (wanted(s, "prompts")) speed_run_prompts(r, c);
+    if (wanted(s, "worst")) speed_run_worst(r, c);
+    if (wanted(s, "churn")) speed_run_churn(r, c);
+    if (wanted(s, "threads")) speed_run_threads(r, c);
+}
+
+static bool is_directory(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int run(const settings *s, speed_report *r) {
     speed_corpus c;
     spec_message why = {{0}};
-    speed_report r = {.n_sizes = o->n_sizes, .repeats = o->repeats};
-    memcpy(r.size, o->size, sizeof r.size);
-    int err = speed_corpus_open(&c, o->traces, &why);
+    const char *traces = s->traces ? s->traces : is_directory(DEFAULT_TRACES) ? DEFAULT_TRACES : NULL;
+    int err = speed_corpus_open(&c, traces, &why);
     if (err) {
-        fprintf(stderr, "specbench speed: %s\n", why.text[0] ? why.text : spec_strerror(err));
-        return 2;
+        bench_complain("speed: %s", why.text[0] ? why.text : spec_strerror(err));
+        return EXIT_USAGE;
     }
-    for (size_t i = 0; i < o->n_sizes; i++) speed_run_append(&r, &c, o->size[i]);
-    if (r.failed) fprintf(stderr, "specbench speed: a measurement failed\n");
-    speed_print(&r, &c, o->json && strcmp(o->json, "-") == 0 ? stderr : stdout);
-    if (o->json && speed_write_json(&r, &c, o->json)) {
-        fprintf(stderr, "specbench speed: cannot write %s\n", o->json);
-        r.failed = true;
+    measure(s, r, &c);
+    bool to_stdout = s->json && strcmp(s->json, "-") == 0;
+    if (r->failed) bench_complain("speed: a measurement failed; its figures are missing");
+    speed_print(r, &c, to_stdout ? stderr : stdout);
+    speed_json j = {r, &c};
+    if (to_stdout) r->failed = speed_write_json(stdout, &j) || r->failed;
+    else if (s->json && bench_write_file(s->json, speed_write_json, &j, &why)) {
+        bench_complain("speed: %s", why.text);
+        r->failed = true;
     }
     speed_corpus_close(&c);
-    speed_report_free(&r);
-    return r.failed ? 1 : 0;
+    return r->failed ? EXIT_CHECK : EXIT_DONE;
 }
 
 int cmd_speed(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    options o;
-    return parse(&o, argc, argv) ? run(&o) : 2;
+    settings s = {.repeats = 5, .directory = "/tmp"};
+    cli_list none = {0};
+    const cli_option option[] = {
+        {'t', "traces", "DIR", CLI_TEXT, &s.traces, "the text: DIR/*.jsonl (default " DEFAULT_TRACES ", if there)", 0,
+         0, NULL},
+        {'n', "tokens", "N,...", CLI_TEXT, &s.tokens, "sizes of the shared index (default 100000,1000000,3000000)", 0,
+         0, NULL},
+        {'o', "only", "PART", CLI_LIST, &s.only, "append, draft, prompts, worst, churn or threads; repeatable", 0, 0,
+         NULL},
+        {'r', "repeats", "R", CLI_NUMBER, &s.repeats, "runs of each measurement (default 5)", 1, SPEED_MAX_RUNS,
+         &s.given_repeats},
+        {'q', "quick", NULL, CLI_FLAG, &s.quick, "100,000 tokens, shorter runs, one of each", 0, 0, NULL},
+        {0, "dir", "DIR", CLI_TEXT, &s.directory, "where snapshots are written (default /tmp)", 0, 0, NULL},
+        {'j', "json", "FILE", CLI_TEXT, &s.json, "also write JSON; -: to stdout, the table to stderr", 0, 0, NULL},
+    };
+    const cli_command c = {"speed", "", about, option, COUNT(option), examples, 0, 0, NULL};
+    int rc = cli_parse(&c, argc, argv, &none);
+    speed_report r = {.quick = s.quick, .directory = s.directory};
+    r.repeats = s.quick && !s.given_repeats ? 1 : (unsigned)s.repeats;
+    const char *sizes = s.tokens ? s.tokens : s.quick ? "100000" : "100000,1000000,3000000";
+    if (rc == CLI_RUN && !parse_sizes(&r, sizes))
+        rc = cli_complain(&c, "--tokens %s: expected up to %d sizes from 1,000 to 200,000,000", sizes, SPEED_MAX_SIZES);
+    if (rc == CLI_RUN && !known_parts(&c, &s.only)) rc = CLI_BAD;
+    int code = rc == CLI_RUN ? run(&s, &r) : rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
+    speed_report_free(&r);
+    cli_list_free(&s.only);
+    cli_list_free(&none);
+    return code;
 }
-
-#ifdef SPEED_MAIN
-/* The measurements without the rest of specbench. */
-int main(int argc, char **argv) { return cmd_speed(argc, argv); }
-#endif

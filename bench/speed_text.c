@@ -14,12 +14,13 @@
  * It depends on nothing but the constants below.
  */
 #define _GNU_SOURCE
-#include "speed.h"
-
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "speed.h"
+#include "util.h"
 
 enum { ID_SHIFT = 32000, VOCAB = 32000, SUCCESSORS = 8, SYNTH_FILES = 4, SYNTH_REQUESTS = 500 };
 
@@ -32,14 +33,7 @@ typedef struct generator {
     size_t copy_from, copy_left;
 } generator;
 
-static uint64_t mix(uint64_t x) {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static double coin(generator *g) { return (double)(mix(g->state++) >> 11) * 0x1p-53; }
+static double coin(generator *g) { return (double)(specp_mix64(g->state++) >> 11) * 0x1p-53; }
 
 /* Rank r with probability about proportional to 1/r, from u in 0..1. */
 static spec_token zipf(double u) {
@@ -53,7 +47,7 @@ static spec_token successor(generator *g, spec_token previous) {
     u = coin(g) * total;
     int which = 1;
     while (which < SUCCESSORS && (u -= 1.0 / which) > 0) which++;
-    uint64_t h = mix((uint64_t)previous * SUCCESSORS + (uint64_t)which);
+    uint64_t h = specp_mix64((uint64_t)previous * SUCCESSORS + (uint64_t)which);
     return zipf((double)(h >> 11) * 0x1p-53);
 }
 
@@ -189,27 +183,35 @@ static bool text_add(speed_text *t, const trace_request *q, size_t want, spec_to
     return true;
 }
 
-/* Deals row `round`: request number `round` of every file that has one. */
-static bool deal_round(speed_text *t, const speed_corpus *c, size_t round, size_t n, spec_token shift,
-                       size_t *cap) {
-    for (size_t f = 0; f < c->n_files && t->n < n; f++)
-        if (round < c->file[f].n && !text_add(t, &c->file[f].req[round], n - t->n, shift, cap)) return false;
-    return true;
+const trace_request *speed_next(const speed_corpus *c, speed_walk *at) {
+    for (bool any = true; any; at->row++, at->file = 0) {
+        any = false;
+        for (; at->file < c->n_files; at->file++) {
+            if (at->row >= c->file[at->file].n) continue;
+            return &c->file[at->file++].req[at->row];
+        }
+        for (size_t f = 0; f < c->n_files && !any; f++) any = at->row + 1 < c->file[f].n;
+    }
+    return NULL;
 }
 
 int speed_text_make(speed_text *out, const speed_corpus *c, size_t n, bool hold_out) {
-    size_t cap = 0, rounds = 0;
+    size_t cap = 0;
+    spec_token shift = 0;
+    speed_walk at = {0, 0};
     memset(out, 0, sizeof *out);
     out->tok = malloc(n * sizeof *out->tok);
     if (!out->tok) return SPEC_ERR_NOMEM;
-    for (size_t f = 0; f < c->n_files; f++)
-        if (c->file[f].n > rounds) rounds = c->file[f].n;
-    for (spec_token shift = 0; out->n < n; shift += ID_SHIFT)
-        for (size_t i = 0; i < rounds && out->n < n; i++)
-            if (!(hold_out && speed_is_held_out(i)) && !deal_round(out, c, i, n, shift, &cap)) {
-                speed_text_free(out);
-                return SPEC_ERR_NOMEM;
-            }
+    while (out->n < n) {
+        const trace_request *q = speed_next(c, &at);
+        if (!q) {
+            at = (speed_walk){0, 0};
+            shift += ID_SHIFT;
+        } else if (!(hold_out && speed_is_held_out(at.row)) && !text_add(out, q, n - out->n, shift, &cap)) {
+            speed_text_free(out);
+            return SPEC_ERR_NOMEM;
+        }
+    }
     return SPEC_OK;
 }
 

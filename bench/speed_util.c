@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Clocks, resident memory, quantiles and child processes for `specbench speed`. */
+/* Resident memory, quantiles and child processes for `specbench speed`. */
 #define _GNU_SOURCE
-#include "speed.h"
-
 #include <malloc.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-double speed_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-double speed_clock_cost(void) {
-    enum { READS = 20000 };
-    double start = speed_now(), last = start;
-    for (int i = 0; i < READS; i++) last = speed_now();
-    return (last - start) / READS;
-}
+#include "speed.h"
+#include "util.h"
 
 double speed_rss(void) {
     unsigned long long total = 0, resident = 0;
@@ -31,9 +19,9 @@ double speed_rss(void) {
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-static volatile unsigned long long sink;
+static volatile uint64_t sink;
 
-void speed_consume(unsigned long long value) { sink = value; }
+void speed_consume(uint64_t value) { sink = value; }
 
 static int compare_double(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -43,8 +31,38 @@ static int compare_double(const void *a, const void *b) {
 double speed_quantile(double *value, size_t n, double q) {
     if (!n) return 0;
     qsort(value, n, sizeof *value, compare_double);
-    size_t rank = (size_t)(q * (double)(n - 1) + 0.5);
-    return value[rank < n ? rank : n - 1];
+    return value[(size_t)(q * (double)(n - 1) + 0.5)];
+}
+
+bool speed_times_init(speed_times *t, size_t cap) {
+    *t = (speed_times){.ns = malloc(cap * sizeof *t->ns), .cap = cap};
+    return t->ns != NULL;
+}
+
+void speed_times_free(speed_times *t) { free(t->ns); }
+
+static int compare_u32(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+double speed_times_us(speed_times *t, double q) {
+    if (!t->n) return NAN;
+    qsort(t->ns, t->n, sizeof *t->ns, compare_u32);
+    return t->ns[(size_t)(q * (double)(t->n - 1) + 0.5)] * 1e-3;
+}
+
+double speed_times_mean_us(const speed_times *t) {
+    double sum = 0;
+    for (size_t i = 0; i < t->n; i++) sum += t->ns[i];
+    return t->n ? sum / (double)t->n * 1e-3 : NAN;
+}
+
+/* ---- child processes ---------------------------------------------------- */
+
+_Noreturn void speed_die(const char *what) {
+    bench_complain("speed: %s failed", what);
+    _exit(1);
 }
 
 static bool read_all(int fd, void *to, size_t n) {
@@ -58,25 +76,53 @@ static bool read_all(int fd, void *to, size_t n) {
     return true;
 }
 
-static void child_main(speed_job fn, void *arg, size_t n, int fd) {
-    double *out = calloc(n, sizeof *out);
-    if (!out) _exit(1);
-    fn(arg, out);
+static _Noreturn void child_main(speed_job job, void *arg, size_t n, int fd) {
+    double out[SPEED_MAX_KEYS];
+    for (size_t i = 0; i < n; i++) out[i] = NAN;
+    job(arg, out);
     _exit(write(fd, out, n * sizeof *out) == (ssize_t)(n * sizeof *out) ? 0 : 1);
 }
 
-bool speed_in_child(speed_job fn, void *arg, double *out, size_t n) {
+/* One run of a job in a process whose memory is fresh. */
+static bool in_child(speed_job job, void *arg, double *out, size_t n) {
     int fd[2], status = 1;
     malloc_trim(0); /* else the child grows into pages that already count as resident */
+    fflush(NULL);
     if (pipe(fd) != 0) return false;
     pid_t pid = fork();
     if (pid == 0) {
         close(fd[0]);
-        child_main(fn, arg, n, fd[1]);
+        child_main(job, arg, n, fd[1]);
     }
     close(fd[1]);
     bool ok = pid > 0 && read_all(fd[0], out, n * sizeof *out);
     close(fd[0]);
     if (pid > 0 && (waitpid(pid, &status, 0) != pid || status != 0)) ok = false;
     return ok;
+}
+
+void speed_add(speed_report *r, speed_value v) {
+    speed_value *p = bench_grow(r->value, &r->cap, r->n + 1, sizeof *p);
+    if (!p) {
+        r->failed = true;
+        return;
+    }
+    r->value = p;
+    if (!isnan(v.median)) r->value[r->n++] = v;
+}
+
+void speed_measure(speed_report *r, size_t size, speed_job job, void *arg, const char *const *key, size_t n_keys) {
+    double out[SPEED_MAX_RUNS][SPEED_MAX_KEYS], run[SPEED_MAX_RUNS];
+    for (unsigned i = 0; i < r->repeats; i++)
+        if (!in_child(job, arg, out[i], n_keys)) {
+            r->failed = true;
+            return;
+        }
+    for (size_t k = 0; k < n_keys; k++) {
+        for (unsigned i = 0; i < r->repeats; i++) run[i] = out[i][k];
+        speed_value v = {.key = key[k], .size = size, .median = speed_quantile(run, r->repeats, 0.5)};
+        v.low = run[0];
+        v.high = run[r->repeats - 1];
+        speed_add(r, v);
+    }
 }
