@@ -4,12 +4,25 @@
  *
  * The suffixes of the text that occur in an index form one chain of classes,
  * from the longest match to the root. All suffixes of a class occur at the same
- * places and go on alike, so one draft a class is enough, at its longest: its
- * budget is the largest. (Only the cap on match and draft together can make a
- * shorter match of the class draft longer; then those are tried too, longest
- * first.) The draft of highest score wins, on ties the longer match, then the
- * request's own text. A draft scores at most its budget, so the walk up the
- * chain ends where the budget falls to the best score.
+ * places and go on alike, so one draft a class is enough. The draft of highest
+ * score wins, on ties the longer match, then the request's own text. A draft
+ * scores at most its budget, so the walk up the chain ends where the budget
+ * falls to the best score.
+ *
+ * Match and draft together reach the index's depth D at most, while the budget
+ * grows with the match. So within a class it is the match of m tokens that has
+ * the most room, with m the least for which budget(m) >= D - m:
+ *
+ *     D |`.              .-- budget(m)
+ *       |   `.         .'
+ *       |     `.   .'         room(m) = min(budget(m), D - m)
+ *       |       `X'
+ *       |     .'   `.  D - m
+ *       +----------------> m
+ *
+ * For a path that is exact: the path of any m is a part of this one. For trees
+ * drafted by the reference's rule, where a narrower and deeper tree may score
+ * higher, all m are tried from the longest on, as the reference does.
  */
 #include <string.h>
 
@@ -42,45 +55,65 @@ static void copy_draft(spec_tree *to, const spec_tree *from) {
     to->match_len = from->match_len;
 }
 
-/* Drafts below one locus, and keeps the draft if it is better than the best.
- * Returns whether the index's depth cut it short. */
-static bool consider(choice *c, const spec_index *x, spec_locus at, specp_expand *how, uint32_t budget) {
-    if (budget == 0 || spec_index_n_children(x, at) == 0) {
-        if (!c->any) c->best->match_len = at.len;
-        c->any = true;
-        return at.len >= spec_index_depth(x);
+/* Drafts below `at`, a suffix of a match of `match_len` tokens of the same class,
+ * and keeps the draft if it is better than the best. Returns whether the index's
+ * depth cut it short. */
+static bool consider(choice *c, const spec_index *x, spec_locus at, uint32_t match_len, specp_expand *how) {
+    const uint32_t depth = spec_index_depth(x);
+    bool any = c->any, cut = at.len >= depth;
+    c->any = true;
+    how->budget = budget_of(c, at.len);
+    if (how->budget == 0 || spec_index_n_children(x, at) == 0) {
+        if (!any) c->best->match_len = match_len;
+        return cut;
     }
     spec_tree *into = c->best->n ? &c->r->trial : c->best;
-    uint32_t match_len = c->best->match_len;
-    how->budget = budget;
-    bool cut = specp_suffix_expand(x, at, how, c->r->heap, into);
+    uint32_t before = c->best->match_len; /* an empty draft is worth no more than that of a longer match */
+    cut = specp_suffix_expand(x, at, how, c->r->heap, into);
     if (into == c->best) {
-        /* an empty draft is worth no more than the empty one of a longer match */
-        if (into->score <= 0 && c->any) into->match_len = match_len;
-        c->from = at;
-    } else if (into->score > c->best->score) {
+        into->match_len = into->n == 0 && any ? before : match_len;
+    } else {
+        if (into->score <= c->best->score) return cut;
+        into->match_len = match_len;
         copy_draft(c->best, into);
-        c->from = at;
     }
-    c->any = true;
+    /* the longest match that has room for this path */
+    if (!how->tree && depth - into->n < c->best->match_len) c->best->match_len = depth - into->n;
+    c->from = at;
     return cut;
+}
+
+/* The length in lo..hi that has the most room. */
+static uint32_t roomiest(const choice *c, uint32_t depth, uint32_t lo, uint32_t hi) {
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (budget_of(c, mid) >= depth - mid)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+/* One class: the matches longer than `above`, up to `at`. */
+static void consider_class(choice *c, const spec_index *x, spec_locus at, uint32_t above, specp_expand *how) {
+    if (!how->tree || how->rule == SPECP_RULE_DOUBT) {
+        uint32_t m = roomiest(c, spec_index_depth(x), above + 1, at.len);
+        consider(c, x, spec_index_shorten(x, at, m), at.len, how);
+        return;
+    }
+    bool cut = consider(c, x, at, at.len, how);
+    for (uint32_t m = at.len - 1; cut && m > above && (float)budget_of(c, m) > c->best->score; m--)
+        cut = consider(c, x, spec_index_shorten(x, at, m), m, how);
 }
 
 /* All classes from `at`, the longest match in x, up the chain. n_own is the
  * length of the text's own end in x: matches up to that include it. */
 static void consider_chain(choice *c, const spec_index *x, spec_locus at, size_t n_own, specp_expand *how) {
-    while (at.len > 0) {
-        uint32_t budget = budget_of(c, at.len);
-        if (c->any && (float)budget <= c->best->score) return;
+    while (at.len > 0 && !(c->any && (float)budget_of(c, at.len) <= c->best->score)) {
         spec_locus up = spec_index_suffix(x, at);
         how->own = c->o->self && at.len <= n_own;
-        bool cut = consider(c, x, at, how, budget);
-        for (uint32_t m = at.len - 1; cut && m > up.len; m--) {
-            budget = budget_of(c, m);
-            if ((float)budget <= c->best->score) break;
-            how->own = c->o->self && m <= n_own;
-            cut = consider(c, x, spec_index_shorten(x, at, m), how, budget);
-        }
+        consider_class(c, x, at, up.len, how);
         at = up;
     }
 }
