@@ -32,6 +32,7 @@ static float child_prob(const specp_expand *how, float prob, uint32_t child, con
     if (how->rule == SPECP_RULE_RATIO)
         return (how->tree ? ratio_tree : ratio_path)(prob, child, parent->count);
     float total = (float)(parent->count - (first ? how->own : 0)) + how->doubt / (float)parent->len;
+    if ((float)child >= total) return prob; /* (x * c) / c may round to more than x */
     return prob * (float)child / total;
 }
 
