@@ -110,6 +110,7 @@ static bool follow_victim(world *w, spec_seq id, bool *spared) {
     w->evicted += n == 0;
     if (n) {
         *spared = true;
+        if (n < s->n) s->evicted = true;
         oracle_truncate(&w->truth, id, s->n - n);
     } else {
         oracle_remove(&w->truth, id);
@@ -230,7 +231,7 @@ static bool growing_seq(world *w, world_choice c, spec_seq *id) {
     uint32_t start = below(c, (uint32_t)w->truth.n);
     for (size_t i = 0; i < w->truth.n; i++) {
         const oracle_seq *s = &w->truth.seq[(start + i) % w->truth.n];
-        if (s->ended) continue;
+        if (s->ended || s->evicted) continue;
         *id = s->id;
         return true;
     }
@@ -357,6 +358,7 @@ static bool op_bad(world *w, world_choice c) {
     if (!s) return true;
     spec_token tok[5] = {letter(w, 0), letter(w, 1), letter(w, 0), letter(w, 1), letter(w, 2)};
     if (!refuse_unknown(w, s->id + 77777)) return false;
+    if (s->evicted) return expect(w, "append after eviction", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_NOT_FOUND);
     if (s->ended) return expect(w, "append after end", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_STATE);
     uint32_t where = below(c, 5);
     tok[where] = below(c, 2) ? -1 : INT32_MIN;

@@ -20,6 +20,7 @@ typedef struct oracle_seq {
     spec_token *tok; /* (n of cap) */
     size_t n, cap;
     bool ended;
+    bool evicted;  /* in part: it takes no more tokens */
     uint64_t used; /* when last begun, appended to or touched */
 } oracle_seq;
 

@@ -127,6 +127,28 @@ static void test_lru_order(void **state) {
     spec_index_free(x);
 }
 
+/* What is left of a victim is the beginning of a text whose end is gone: going on
+ * would join what never stood together. */
+static void test_victims_take_no_more(void **state) {
+    (void)state;
+    const spec_token more = 5;
+    spec_seq s[SEQS];
+    size_t n = 0;
+    spec_index *x = five(SPEC_EVICT_FIFO, s);
+    assert_int_equal(spec_index_evict(x, stats_of(x).tokens - 10), SPEC_OK);
+    assert_int_equal(spec_index_append(x, s[0], &more, 1), SPEC_ERR_NOT_FOUND);
+    assert_int_equal(spec_index_compact(x), SPEC_OK);
+    assert_int_equal(spec_index_append(x, s[0], &more, 1), SPEC_ERR_NOT_FOUND);
+    assert_int_equal(spec_index_end(x, s[0]), SPEC_OK);
+    assert_int_equal(spec_index_append(x, s[0], &more, 1), SPEC_ERR_NOT_FOUND);
+    assert_int_equal(spec_index_seq_length(x, s[0], &n), SPEC_OK);
+    assert_int_equal(n, LEN - 10);
+    assert_int_equal(spec_index_append(x, s[1], &more, 1), SPEC_OK);
+    assert_int_equal(spec_index_remove(x, s[0]), SPEC_OK);
+    assert_int_equal(spec_index_check(x, NULL), SPEC_OK);
+    spec_index_free(x);
+}
+
 /* A string that a later sequence repeats belongs to that sequence, until the
  * repetition is taken back. */
 static void test_touch_means_the_latest(void **state) {
@@ -271,6 +293,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fifo_order),
         cmocka_unit_test(test_lru_order),
+        cmocka_unit_test(test_victims_take_no_more),
         cmocka_unit_test(test_touch_means_the_latest),
         cmocka_unit_test(test_touch_the_repeater),
         cmocka_unit_test(test_eviction_comes_in_slices),
