@@ -17,7 +17,8 @@
  *
  * A tenant's requests share one table. Its entries are relaxed atomics and there
  * is no lock: an entry is one token, and any token that was ever stored is valid
- * to draft. With shared=0 a request has a table of its own, as small as its text
+ * to draft. A bit for every line of 16 entries says where something was stored,
+ * so that emptying costs as much as there is, not as much as there could be. With shared=0 a request has a table of its own, as small as its text
  * is: open addressing with the whole hash in each entry, so there are no foreign
  * entries to speak of and it is never emptied.
  *
@@ -29,6 +30,8 @@
 
 #define EMPTY            (-1)
 #define ENTRIES_IN_MB(m) ((size_t)(m) << 18)
+#define LINE             16u /* entries, 64 bytes */
+#define IN_WORD          (LINE * 64)
 
 typedef struct mod_options {
     int64_t n, len, min, streak, size_mb, tenants;
@@ -48,7 +51,8 @@ typedef struct ngram_mod {
 /* A tenant's table. */
 typedef struct mod_table {
     _Atomic spec_token *entry; /* (size) */
-    size_t size;
+    _Atomic uint64_t *dirty;   /* (size / (16 * 64)) a bit for each line */
+    size_t size;               /* a multiple of 16 * 64 */
     _Atomic size_t used;
     atomic_flag clearing;
 } mod_table;
@@ -92,22 +96,35 @@ static uint64_t hash_window(const ngram_mod *d, const spec_token *tok) {
 
 /* ---- a tenant's table --------------------------------------------------------- */
 
-static _Atomic spec_token *entry_of(const mod_table *t, uint64_t hash) {
+static size_t place_of(const mod_table *t, uint64_t hash) {
     uint64_t h = specp_mix64(hash) >> 32;
-    return &t->entry[(h * t->size) >> 32];
+    return (size_t)((h * t->size) >> 32);
 }
 
 /* Sizes are at most 2^32 entries, which the scaling above can reach. */
 _Static_assert(ENTRIES_IN_MB(16384) == (size_t)1 << 32, "size_mb has this upper limit");
 
-static int table_make(mod_table *t, size_t size, const spec_allocator *alloc) {
-    t->entry = specp_alloc(alloc, size, sizeof *t->entry);
-    if (!t->entry) return SPEC_ERR_NOMEM;
-    for (size_t i = 0; i < size; i++) atomic_init(&t->entry[i], EMPTY);
+static void table_free(mod_table *t, const spec_allocator *alloc) {
+    specp_release(alloc, t->entry, t->size, sizeof *t->entry);
+    specp_release(alloc, t->dirty, t->size / IN_WORD, sizeof *t->dirty);
+    specp_release(alloc, t, 1, sizeof *t);
+}
+
+static mod_table *table_new(size_t size, const spec_allocator *alloc) {
+    mod_table *t = specp_calloc(alloc, 1, sizeof *t);
+    if (!t) return NULL;
     t->size = size;
+    t->entry = specp_alloc(alloc, size, sizeof *t->entry);
+    t->dirty = specp_alloc(alloc, size / IN_WORD, sizeof *t->dirty);
+    if (!t->entry || !t->dirty) {
+        table_free(t, alloc);
+        return NULL;
+    }
+    for (size_t i = 0; i < size; i++) atomic_init(&t->entry[i], EMPTY);
+    for (size_t i = 0; i < size / IN_WORD; i++) atomic_init(&t->dirty[i], 0);
     atomic_init(&t->used, 0);
     atomic_flag_clear(&t->clearing);
-    return SPEC_OK;
+    return t;
 }
 
 static size_t table_used(mod_table *t) { return atomic_load_explicit(&t->used, memory_order_relaxed); }
@@ -115,13 +132,24 @@ static size_t table_used(mod_table *t) { return atomic_load_explicit(&t->used, m
 static bool crowded(mod_table *t, size_t more) { return table_used(t) + more > t->size / 4; }
 
 static void table_put(ngram_mod *d, mod_table *t, uint64_t hash, spec_token token) {
-    _Atomic spec_token *e = entry_of(t, hash);
-    if (atomic_load_explicit(e, memory_order_relaxed) == EMPTY) {
-        /* In this order table_clear never subtracts what is not yet added. */
-        atomic_fetch_add_explicit(&d->shared_tokens, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&t->used, 1, memory_order_release);
-    }
-    atomic_store_explicit(e, token, memory_order_relaxed);
+    size_t i = place_of(t, hash);
+    uint64_t bit = (uint64_t)1 << (i / LINE % 64);
+    spec_token old = atomic_load_explicit(&t->entry[i], memory_order_relaxed);
+    atomic_store_explicit(&t->entry[i], token, memory_order_relaxed);
+    /* After the entry: a table_clear in between misses it, but the next one does not. */
+    if (!(atomic_load_explicit(&t->dirty[i / IN_WORD], memory_order_relaxed) & bit))
+        atomic_fetch_or_explicit(&t->dirty[i / IN_WORD], bit, memory_order_release);
+    if (old != EMPTY) return;
+    /* In this order table_clear never subtracts what is not yet added. */
+    atomic_fetch_add_explicit(&d->shared_tokens, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->used, 1, memory_order_release);
+}
+
+static void clear_lines(mod_table *t, size_t word) {
+    uint64_t bits = atomic_exchange_explicit(&t->dirty[word], 0, memory_order_acquire);
+    for (size_t line = word * 64; bits; line++, bits >>= 1)
+        for (size_t i = 0; i < LINE && bits & 1; i++)
+            atomic_store_explicit(&t->entry[line * LINE + i], EMPTY, memory_order_relaxed);
 }
 
 /* Empties a table; other requests may read and write it meanwhile. An entry that
@@ -130,7 +158,7 @@ static void table_clear(ngram_mod *d, mod_table *t) {
     if (atomic_flag_test_and_set(&t->clearing)) return; /* another thread is at it */
     size_t used = atomic_exchange_explicit(&t->used, 0, memory_order_acquire);
     atomic_fetch_sub_explicit(&d->shared_tokens, used, memory_order_relaxed);
-    for (size_t i = 0; i < t->size; i++) atomic_store_explicit(&t->entry[i], EMPTY, memory_order_relaxed);
+    for (size_t word = 0; word < t->size / IN_WORD; word++) clear_lines(t, word);
     atomic_flag_clear(&t->clearing);
 }
 
@@ -167,7 +195,8 @@ static int own_reserve(own_table *t, size_t more, const spec_allocator *alloc) {
 /* ---- both ------------------------------------------------------------------------- */
 
 static spec_token look_up(const mod_request *r, uint64_t hash) {
-    if (r->table) return atomic_load_explicit(entry_of(r->table, hash), memory_order_relaxed);
+    if (r->table)
+        return atomic_load_explicit(&r->table->entry[place_of(r->table, hash)], memory_order_relaxed);
     return r->own.size ? own_find(&r->own, hash)->token : EMPTY;
 }
 
@@ -281,19 +310,14 @@ static int mod_begin(void *self, const spec_request_info *info, void **state) {
 
 static void *make_table(void *user) {
     ngram_mod *d = user;
-    mod_table *t = specp_calloc(&d->alloc, 1, sizeof *t);
-    if (!t) return NULL;
-    if (!table_make(t, ENTRIES_IN_MB(d->options.size_mb), &d->alloc)) return t;
-    specp_release(&d->alloc, t, 1, sizeof *t);
-    return NULL;
+    return table_new(ENTRIES_IN_MB(d->options.size_mb), &d->alloc);
 }
 
 static void drop_table(void *user, void *dropped) {
     ngram_mod *d = user;
     mod_table *t = dropped;
     atomic_fetch_sub_explicit(&d->shared_tokens, table_used(t), memory_order_relaxed);
-    specp_release(&d->alloc, t->entry, t->size, sizeof *t->entry);
-    specp_release(&d->alloc, t, 1, sizeof *t);
+    table_free(t, &d->alloc);
 }
 
 static void mod_stats(void *self, spec_drafter_stats *out) {

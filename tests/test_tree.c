@@ -123,6 +123,7 @@ static void assert_clipped(const spec_tree *whole, const spec_tree *part, uint32
         assert_true(want < part->n);
         assert_int_equal(find_path(whole, part, (int32_t)want), i);
         assert_true(part->prob[want] == whole->prob[i] && part->source[want] == whole->source[i]);
+        assert_int_equal(part->q_row[want], whole->q_row[i]);
         want++;
     }
     assert_int_equal(part->n, want);
@@ -133,13 +134,16 @@ static void test_clip_keeps_the_first_nodes_within_depth(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 1);
     spec_tree whole, part;
-    assert_int_equal(spec_tree_init(&whole, 40, 0, 0, NULL), 0);
-    assert_int_equal(spec_tree_init(&part, 40, 0, 0, NULL), 0);
+    assert_int_equal(spec_tree_init(&whole, 40, 8, 1, NULL), 0);
+    assert_int_equal(spec_tree_init(&part, 40, 8, 1, NULL), 0);
     for (int round = 0; round < 2000; round++) {
         grow_random(&r, &whole, support_rng_below(&r, 41));
         spec_tree_clear(&part);
         for (uint32_t i = 0; i < whole.n; i++)
             spec_tree_add(&part, whole.parent[i], whole.token[i], whole.prob[i], whole.source[i]);
+        for (uint32_t i = 0; i < whole.n; i++)
+            part.q_row[i] = whole.q_row[i] = (int32_t)support_rng_below(&r, 9) - 1;
+        part.n_q = whole.n_q = 8;
         uint32_t nodes = support_rng_below(&r, 45), depth = support_rng_below(&r, 12);
         if (round % 10 == 0) depth = UINT32_MAX;
         spec_tree_clip(&part, nodes, depth);
