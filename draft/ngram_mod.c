@@ -18,9 +18,11 @@
  * A tenant's requests share one table. Its entries are relaxed atomics and there
  * is no lock: an entry is one token, and any token that was ever stored is valid
  * to draft. A bit for every line of 16 entries says where something was stored,
- * so that emptying costs as much as there is, not as much as there could be. With shared=0 a request has a table of its own, as small as its text
- * is: open addressing with the whole hash in each entry, so there are no foreign
- * entries to speak of and it is never emptied.
+ * so that emptying costs as much as there is, not as much as there could be.
+ *
+ * With shared=0 a request has a table of its own, as small as its text is: open
+ * addressing with the whole hash in each entry, so there are no foreign entries
+ * to speak of and it is never emptied.
  *
  * Probability: node i of a draft gets (n / (n + 1))^i.
  */

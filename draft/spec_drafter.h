@@ -196,7 +196,8 @@ SPEC_API SPEC_MUST_CHECK int spec_request_begin(spec_drafter *d, const spec_requ
 
 /* Replaces the tree's contents by a draft. It never has more nodes than the
  * budget, and no path longer than the tokens that the request's limits still
- * allow, less the one that verification adds by itself. */
+ * allow, less the one that verification adds by itself. When the drafter fails
+ * the tree is empty. */
 SPEC_API SPEC_MUST_CHECK int spec_request_propose(spec_request *r, const spec_propose_args *args, spec_tree *tree);
 
 /* The same for n requests of one drafter: requests[i], args[i], trees[i]. On
