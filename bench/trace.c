@@ -235,7 +235,7 @@ static int line_too_long(reader *r) {
     return after_fault(r, line_fault(r, what));
 }
 
-/* One line without its newline. A BOM may open the file. */
+/* One line without its newline. A BOM may open the file; to JSON a CR is space. */
 static int take_line(reader *r, const char *text, size_t n) {
     r->line++;
     if (n > MAX_LINE) return line_too_long(r);
@@ -243,7 +243,6 @@ static int take_line(reader *r, const char *text, size_t n) {
         text += 3;
         n -= 3;
     }
-    if (n && text[n - 1] == '\r') n--;
     if (is_blank(text, n)) return SPEC_OK;
     return after_fault(r, parse_line(r, text, n));
 }

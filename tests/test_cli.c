@@ -196,8 +196,8 @@ static void test_table(void **state) {
 
 static void test_details(void **state) {
     (void)state;
-    result r = run(
-        "replay @/good.jsonl @/other.jsonl -d oracle -d ngram-cache -d pld:n_max=1,len=10 --details --budget 2");
+    result r = run("replay @/good.jsonl @/other.jsonl -d oracle -d ngram-cache -d pld:n_max=1,len=10 "
+                   "--details --budget 2");
     if (r.code) fail_msg("%s", r.err);
     lines_fit(r.out);
     has(r.out, "oracle, by group\n");
@@ -395,7 +395,7 @@ static void test_seeds(void **state) {
     FILE *f = fopen(at("many.jsonl"), "w");
     assert_non_null(f);
     for (int i = 0; i < 40; i++)
-        fprintf(f, "{\"prompt\":[%d],\"response\":[%d,%d,%d,1]}\n", i, i % 7, i % 3, i % 5);
+        fprintf(f, "{\"group\":%d,\"prompt\":[%d],\"response\":[%d,%d,%d,1]}\n", i, i, i % 7, i % 3, i % 5);
     fclose(f);
     const char *plain = "replay -q -j - @/many.jsonl -d suffix",
                *shuffled = "replay -q -j - @/many.jsonl -d suffix --shuffle 3";
@@ -405,7 +405,13 @@ static void test_seeds(void **state) {
     json_t *a, *b, *c;
     const json_t *ci_a = member(first_run("replay -q -j - @/many.jsonl -d pld:n_max=1 --seed 1", &a), "ci95");
     const json_t *ci_b = member(first_run("replay -q -j - @/many.jsonl -d pld:n_max=1 --seed 1", &b), "ci95");
-    member(first_run("replay -q -j - @/many.jsonl -d suffix --limit 5 --shuffle 4", &c), "ci95");
+    const json_t *groups =
+        member(first_run("replay -q -j - @/many.jsonl -d suffix --limit 5 --shuffle 4", &c), "groups");
+    assert_int_equal(json_array_size(groups), 5);
+    size_t first_five = 0; /* shuffled first, then cut */
+    for (size_t i = 0; i < 5; i++)
+        first_five += strlen(json_string_value(member(json_array_get(groups, i), "group"))) == 1;
+    assert_true(first_five < 5);
     assert_true(json_equal(ci_a, ci_b));
     is_number(member(c, "settings"), "shuffle", 4);
     is_number(member(c, "settings"), "limit", 5);

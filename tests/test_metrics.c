@@ -88,7 +88,12 @@ static int lab_observe(void *self, void *state, const spec_outcome *o) {
     if (o->tree) {
         size_t accepted = 0;
         assert_int_equal(o->n_rows, o->tree->n + 1);
-        for (uint32_t i = 0; i < o->tree->n; i++) accepted += o->accepted[i];
+        for (uint32_t i = 0; i < o->tree->n; i++) {
+            if (!o->accepted[i]) continue;
+            int32_t p = o->tree->parent[i]; /* the accepted nodes are one path, and it is the text */
+            assert_true(p < 0 ? accepted == 0 : o->accepted[p]);
+            assert_int_equal(o->tree->token[i], o->committed[accepted++]);
+        }
         r->at += o->n_committed;
         assert_int_equal(o->n_committed,
                          r->at < r->n_truth || accepted < o->n_committed ? accepted + 1 : accepted);
@@ -462,6 +467,38 @@ static void test_crooked_tree(void **state) {
     trace_free(&t);
 }
 
+/* Goes on behind the response's end, with the tokens that mark the end inside. */
+static int beyond_propose(void *self, void *state, const spec_propose_args *a, spec_tree *out) {
+    (void)self, (void)state, (void)a;
+    spec_tree_add(out, -1, 1, 0.9f, 0);
+    spec_tree_add(out, 0, INT32_MAX, 0.5f, 0);
+    spec_tree_add(out, 0, INT32_MAX - 1, 0.4f, 0);
+    spec_tree_add(out, 1, INT32_MAX, 0.3f, 0);
+    return SPEC_OK;
+}
+
+static void test_beyond_the_end(void **state) {
+    (void)state;
+    static const spec_drafter_ops ops = {
+        .version = SPEC_DRAFTER_OPS_V1, .name = "x", .propose = beyond_propose};
+    spec_token tok[] = {1, INT32_MAX};
+    trace t = {0};
+    metrics m;
+    spec_drafter *d;
+    spec_message why;
+    assert_int_equal(trace_add(&t, "", "", tok, 1, tok, 1), SPEC_OK);
+    assert_int_equal(trace_add(&t, "", "", tok, 1, tok, 2), SPEC_OK);
+    assert_int_equal(spec_drafter_new(&d, &ops, NULL, NULL), SPEC_OK);
+    replay_options o = {.budget = 4, .shared = true};
+    if (replay_run(d, &t, &o, &m, &why) != SPEC_OK) fail_msg("%s", why.text);
+    assert_int_equal(m.total.steps, 2);
+    assert_int_equal(m.total.out, 3);
+    assert_int_equal(m.total.accepted, 3);
+    metrics_release(&m);
+    spec_drafter_free(d);
+    trace_free(&t);
+}
+
 /* The sizes that the reference's own summaries have. */
 static void test_quarter_sizes(void **state) {
     (void)state;
@@ -491,6 +528,9 @@ static void test_match_buckets(void **state) {
         next = high + 1;
     }
     assert_int_equal(high, UINT32_MAX);
+    static const uint32_t lows[METRICS_MATCHES] = {0, 1, 2,  3,  4,
+                                                   5, 9, 17, 33, 65}; /* as in the reports so far */
+    for (size_t b = 0; b < METRICS_MATCHES; b++) assert_int_equal(metrics_match_bucket(lows[b]), b);
 }
 
 static void test_many_groups(void **state) {
@@ -515,7 +555,8 @@ int main(void) {
         cmocka_unit_test(test_against_records),  cmocka_unit_test(test_oracle_and_none),
         cmocka_unit_test(test_warm_and_tenants), cmocka_unit_test(test_failing_drafter),
         cmocka_unit_test(test_crooked_tree),     cmocka_unit_test(test_quarter_sizes),
-        cmocka_unit_test(test_match_buckets),    cmocka_unit_test(test_many_groups),
+        cmocka_unit_test(test_match_buckets),    cmocka_unit_test(test_beyond_the_end),
+        cmocka_unit_test(test_many_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

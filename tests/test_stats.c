@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The arithmetic of specbench: percentiles, the bootstrap, cost models, the
  * limit of copying; each against a plainer way of getting the same. */
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cost_model.h"
 #include "hindsight.h"
 #include "stats.h"
 #include "support.h"
+#include "util.h"
 
 static void assert_near(double a, double b, double tolerance) {
     if (!(fabs(a - b) <= tolerance)) fail_msg("%.12g is not within %g of %.12g", a, tolerance, b);
@@ -317,6 +321,8 @@ static void test_limit_of_corpus(void **state) {
     assert_int_equal(trace_add(&t, "", "", prompt, 2, response, 6), SPEC_OK);
     assert_int_equal(hindsight_run(&h, &t, &(hindsight_options){.corpus = x, .budget = 64}), SPEC_OK);
     assert_int_equal(h.steps, 2); /* 6 7 8 9 and 2; then 3 */
+    assert_int_equal(hindsight_run(&h, &t, &(hindsight_options){.corpus = x, .budget = 2}), SPEC_OK);
+    assert_int_equal(h.steps, 3); /* 6 7 and 8; 9 and 2; 3 */
     assert_int_equal(hindsight_run(&h, &t, &(hindsight_options){.budget = 64}), SPEC_OK);
     assert_int_equal(h.steps, 6);
     trace_free(&t);
@@ -345,6 +351,69 @@ static void test_limit_of_shared_traces(void **state) {
     }
 }
 
+/* ---- files that appear whole or not at all -------------------------------- */
+
+static int fill_hello(FILE *f, void *user) {
+    (void)user;
+    return fputs("hello", f) < 0;
+}
+
+static int fill_halfway(FILE *f, void *user) {
+    (void)user;
+    fputs("half", f);
+    fflush(f);
+    errno = ENOSPC;
+    return -1;
+}
+
+static int count_entry(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+static size_t count_files(const char *directory) {
+    struct dirent **entry;
+    int n = scandir(directory, &entry, count_entry, NULL);
+    assert_true(n >= 0);
+    for (int i = 0; i < n; i++) free(entry[i]);
+    free(entry);
+    return (size_t)n;
+}
+
+static void test_write_file(void **state) {
+    (void)state;
+    support_tmp tmp;
+    char path[256], link[256];
+    spec_message why;
+    support_tmp_make(&tmp);
+    support_tmp_path(&tmp, "file", path, sizeof path);
+    support_tmp_path(&tmp, "link", link, sizeof link);
+    support_write_file(path, "old", 3);
+    assert_int_equal(bench_write_file(path, fill_halfway, NULL, &why), SPEC_ERR_IO);
+    assert_non_null(strstr(why.text, "file: cannot write: No space left on device"));
+    char *text = support_read_file(path, NULL);
+    assert_string_equal(text, "old");
+    free(text);
+    assert_int_equal(count_files(tmp.path), 1); /* no temporary file is left */
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(bench_write_file(link, fill_hello, NULL, &why), SPEC_OK);
+    text = support_read_file(path, NULL);
+    assert_string_equal(text, "hello"); /* through the link, which stays one */
+    free(text);
+    char target[16];
+    assert_int_equal(readlink(link, target, sizeof target), 4);
+    assert_int_equal(count_files(tmp.path), 2);
+    support_tmp_remove(&tmp);
+}
+
+static void test_nearest(void **state) {
+    (void)state;
+    static const char *const words[] = {"replay", "corpus", "demo", NULL};
+    assert_string_equal(bench_nearest("replya", words), "replay");
+    assert_string_equal(bench_nearest("corpsu", words), "corpus");
+    assert_string_equal(bench_nearest("dem", words), "demo");
+    assert_null(bench_nearest("x", words));
+    assert_null(bench_nearest("something else entirely", words));
+    assert_null(bench_nearest("a word of more than thirty-two bytes in all", words));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_percentiles),
@@ -358,6 +427,8 @@ int main(void) {
         cmocka_unit_test(test_limit_against_search),
         cmocka_unit_test(test_limit_of_corpus),
         cmocka_unit_test(test_limit_of_shared_traces),
+        cmocka_unit_test(test_write_file),
+        cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
