@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spec_verify.h"
+#include "shared.h"
 
 #define N_THREADS  8
 #define N_REQUESTS 6 /* a thread */
@@ -113,7 +113,70 @@ static void test_eight_threads(void **state) {
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) run_threads(specs[i]);
 }
 
+/* ---- waiting ------------------------------------------------------------------- */
+
+typedef struct door {
+    pthread_mutex_t mutex;
+    pthread_rwlock_t lock;
+    specp_wait mutex_wait, read_wait, write_wait;
+    atomic_int at; /* doors reached */
+} door;
+
+static void *pass(void *arg) {
+    door *o = arg;
+    atomic_fetch_add(&o->at, 1);
+    specp_lock(&o->mutex, &o->mutex_wait);
+    pthread_mutex_unlock(&o->mutex);
+    atomic_fetch_add(&o->at, 1);
+    specp_read_lock(&o->lock, &o->read_wait);
+    pthread_rwlock_unlock(&o->lock);
+    atomic_fetch_add(&o->at, 1);
+    specp_write_lock(&o->lock, &o->write_wait);
+    pthread_rwlock_unlock(&o->lock);
+    return NULL;
+}
+
+/* Until the other thread is at a door, and a little longer, so that it knocks. */
+static void await(door *o, int n) {
+    while (atomic_load(&o->at) < n) sched_yield();
+    for (int i = 0; i < 200; i++) sched_yield();
+}
+
+static uint64_t waited(specp_wait *w) { return atomic_load(&w->longest_ns); }
+
+static void test_waits_are_measured(void **state) {
+    (void)state;
+    door o = {.at = 0};
+    assert_int_equal(pthread_mutex_init(&o.mutex, NULL), 0);
+    assert_int_equal(specp_rwlock_init(&o.lock), 0);
+    pass(&o);
+    assert_true(!waited(&o.mutex_wait) && !waited(&o.read_wait) &&
+                !waited(&o.write_wait)); /* all doors open */
+    for (int i = 0; i < 1000 && !(waited(&o.mutex_wait) && waited(&o.read_wait) && waited(&o.write_wait));
+         i++) {
+        pthread_t thread;
+        atomic_store(&o.at, 0);
+        pthread_mutex_lock(&o.mutex);
+        pthread_rwlock_wrlock(&o.lock);
+        assert_int_equal(pthread_create(&thread, NULL, pass, &o), 0);
+        await(&o, 1);
+        pthread_mutex_unlock(&o.mutex);
+        await(&o, 2);
+        pthread_rwlock_unlock(&o.lock);
+        pthread_rwlock_rdlock(&o.lock);
+        await(&o, 3);
+        pthread_rwlock_unlock(&o.lock);
+        pthread_join(thread, NULL);
+    }
+    assert_true(waited(&o.mutex_wait) && waited(&o.read_wait) && waited(&o.write_wait));
+    pthread_rwlock_destroy(&o.lock);
+    pthread_mutex_destroy(&o.mutex);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_eight_threads)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_eight_threads),
+        cmocka_unit_test(test_waits_are_measured),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
