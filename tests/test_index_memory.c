@@ -162,6 +162,46 @@ static void test_append_single(void **state) {
     close_world(&w, &h);
 }
 
+/* Appends one token, refused as often as it asks; the check after each. */
+static size_t append_grudgingly(spec_index *x, support_heap *h, spec_seq s, spec_token t) {
+    size_t refusals = 0;
+    spec_message why = {{0}};
+    for (size_t k = 0;; k++) {
+        support_heap_refuse(h, k, false);
+        int err = spec_index_append(x, s, &t, 1);
+        support_heap_refuse(h, SIZE_MAX, false);
+        if (spec_index_check(x, &why)) fail_msg("request %zu: %s", k, why.text);
+        if (!err) return refusals;
+        assert_int_equal(err, SPEC_ERR_NOMEM);
+        refusals++;
+    }
+}
+
+/* Some requests are rare: a class split just when a block is full and the pool
+ * used up. Many short texts with runs, over all small alphabets. */
+static void test_append_many_short(void **state) {
+    (void)state;
+    support_heap h;
+    size_t refusals = 0;
+    for (uint32_t i = 0; i < 1500; i++) {
+        support_rng rng = support_rng_new(support_seed(), 1000 + i);
+        spec_index *x = NULL;
+        spec_seq s;
+        spec_token t = 0;
+        support_heap_init(&h);
+        spec_index_options o = {.size = sizeof o, .depth = 2 + i % 7, .alloc = support_alloc(&h)};
+        assert_int_equal(spec_index_new(&x, &o), SPEC_OK);
+        for (size_t k = 0; k < 60; k++) {
+            if (k % 25 == 0) assert_int_equal(spec_index_begin(x, &s), SPEC_OK);
+            if (support_rng_below(&rng, 2)) t = (spec_token)support_rng_below(&rng, 2 + i % 9);
+            refusals += append_grudgingly(x, &h, s, t);
+        }
+        spec_index_free(x);
+        support_heap_assert_clean(&h);
+    }
+    assert_true(refusals > 1500);
+}
+
 static void test_begin(void **state) {
     (void)state;
     support_heap h;
@@ -411,6 +451,7 @@ int main(void) {
         cmocka_unit_test(test_append_lru),
         cmocka_unit_test(test_append_all_refused),
         cmocka_unit_test(test_append_single),
+        cmocka_unit_test(test_append_many_short),
         cmocka_unit_test(test_compact_check_cursor),
         cmocka_unit_test(test_what_never_allocates),
         cmocka_unit_test(test_memory_is_reused),
