@@ -233,8 +233,8 @@ static bool valid_head(const snap_header *h, uint32_t id, uint32_t kind) {
 }
 
 static bool valid_heads(const snap_header *h) {
-    for (size_t i = 0; i < N_FREE_RUNS; i++)
-        if (!valid_head(h, h->free_run[i], SNAP_EDGES)) return false;
+    for (size_t i = 0; i < N_BLOCK_CLASSES; i++)
+        if (!valid_head(h, h->free_block[i], SNAP_EDGES)) return false;
     return valid_head(h, h->free_chunk, SNAP_CHUNKS) && valid_head(h, h->free_state, SNAP_STATES) &&
            valid_head(h, h->free_hub, SNAP_HUBS) && valid_head(h, h->free_seq, SNAP_SEQS) &&
            valid_head(h, h->oldest, SNAP_SEQS) && valid_head(h, h->newest, SNAP_SEQS);
@@ -407,7 +407,7 @@ static void take_numbers(spec_index *x, const snap_header *h) {
     x->free_state = h->free_state;
     x->free_hub = h->free_hub;
     x->free_seq = h->free_seq;
-    memcpy(x->free_run, h->free_run, sizeof x->free_run);
+    memcpy(x->free_block, h->free_block, sizeof x->free_block);
     x->oldest = h->oldest;
     x->newest = h->newest;
     x->next_serial = h->next_serial;
