@@ -17,10 +17,9 @@
 #define COUNT(a)       (sizeof(a) / sizeof((a)[0]))
 #define DEFAULT_TRACES "../shared/traces"
 
-static const char about[] =
-    "Measures the suffix index and the suffix drafter: time to append, remove and\n"
-    "propose, memory, snapshots, worst cases, churn and threads. The text is that\n"
-    "of the trace files in a directory, or synthetic where there are none.";
+static const char about[] = "Measures the suffix index and the suffix drafter: time to append, remove and\n"
+                            "propose, memory, snapshots, worst cases, churn and threads. The text is that\n"
+                            "of the trace files in a directory, or synthetic where there are none.";
 
 static const char examples[] = "  specbench speed --quick\n"
                                "  specbench speed --traces my/traces --json speed.json\n"
@@ -94,7 +93,8 @@ static int run(const settings *s, speed_report *r) {
     if (r->failed) bench_complain("speed: a measurement failed; its figures are missing");
     speed_print(r, &c, to_stdout ? stderr : stdout);
     speed_json j = {r, &c};
-    if (to_stdout) r->failed = speed_write_json(stdout, &j) || r->failed;
+    if (to_stdout)
+        r->failed = speed_write_json(stdout, &j) || r->failed;
     else if (s->json && bench_write_file(s->json, speed_write_json, &j, &why)) {
         bench_complain("speed: %s", why.text);
         r->failed = true;
@@ -107,17 +107,18 @@ int cmd_speed(int argc, char **argv) {
     settings s = {.repeats = 5, .directory = "/tmp"};
     cli_list none = {0};
     const cli_option option[] = {
-        {'t', "traces", "DIR", CLI_TEXT, &s.traces, "the text: DIR/*.jsonl (default " DEFAULT_TRACES ", if there)", 0,
-         0, NULL},
-        {'n', "tokens", "N,...", CLI_TEXT, &s.tokens, "sizes of the shared index (default 100000,1000000,3000000)", 0,
-         0, NULL},
-        {'o', "only", "PART", CLI_LIST, &s.only, "append, draft, prompts, worst, churn or threads; repeatable", 0, 0,
-         NULL},
-        {'r', "repeats", "R", CLI_NUMBER, &s.repeats, "runs of each measurement (default 5)", 1, SPEED_MAX_RUNS,
-         &s.given_repeats},
+        {'t', "traces", "DIR", CLI_TEXT, &s.traces,
+         "the text: DIR/*.jsonl (default " DEFAULT_TRACES ", if there)", 0, 0, NULL},
+        {'n', "tokens", "N,...", CLI_TEXT, &s.tokens,
+         "sizes of the shared index (default 100000,1000000,3000000)", 0, 0, NULL},
+        {'o', "only", "PART", CLI_LIST, &s.only,
+         "append, draft, prompts, worst, churn or threads; repeatable", 0, 0, NULL},
+        {'r', "repeats", "R", CLI_NUMBER, &s.repeats, "runs of each measurement (default 5)", 1,
+         SPEED_MAX_RUNS, &s.given_repeats},
         {'q', "quick", NULL, CLI_FLAG, &s.quick, "100,000 tokens, shorter runs, one of each", 0, 0, NULL},
         {0, "dir", "DIR", CLI_TEXT, &s.directory, "where snapshots are written (default /tmp)", 0, 0, NULL},
-        {'j', "json", "FILE", CLI_TEXT, &s.json, "also write JSON; -: to stdout, the table to stderr", 0, 0, NULL},
+        {'j', "json", "FILE", CLI_TEXT, &s.json, "also write JSON; -: to stdout, the table to stderr", 0, 0,
+         NULL},
     };
     const cli_command c = {"speed", "", about, option, COUNT(option), examples, 0, 0, NULL};
     int rc = cli_parse(&c, argc, argv, &none);
@@ -125,7 +126,8 @@ int cmd_speed(int argc, char **argv) {
     r.repeats = s.quick && !s.given_repeats ? 1 : (unsigned)s.repeats;
     const char *sizes = s.tokens ? s.tokens : s.quick ? "100000" : "100000,1000000,3000000";
     if (rc == CLI_RUN && !parse_sizes(&r, sizes))
-        rc = cli_complain(&c, "--tokens %s: expected up to %d sizes from 1,000 to 200,000,000", sizes, SPEED_MAX_SIZES);
+        rc = cli_complain(&c, "--tokens %s: expected up to %d sizes from 1,000 to 200,000,000", sizes,
+                          SPEED_MAX_SIZES);
     if (rc == CLI_RUN && !known_parts(&c, &s.only)) rc = CLI_BAD;
     int code = rc == CLI_RUN ? run(&s, &r) : rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
     speed_report_free(&r);

@@ -22,7 +22,7 @@ typedef struct speed_corpus {
     size_t n_files;
     size_t n_tokens; /* response tokens in all */
     bool synthetic;
-    char name[256];  /* where it comes from, for the report */
+    char name[256]; /* where it comes from, for the report */
 } speed_corpus;
 
 /* Reads every *.jsonl file of a directory that has responses; dir == NULL makes
@@ -40,13 +40,15 @@ const trace_request *speed_next(const speed_corpus *c, speed_walk *at);
 
 /* Rows that are kept out of the index, to be decoded later. */
 #define SPEED_HELD_OUT_EVERY 16
-static inline bool speed_is_held_out(size_t row) { return row % SPEED_HELD_OUT_EVERY == SPEED_HELD_OUT_EVERY - 1; }
+static inline bool speed_is_held_out(size_t row) {
+    return row % SPEED_HELD_OUT_EVERY == SPEED_HELD_OUT_EVERY - 1;
+}
 
 /* Responses in order of arrival, one sequence each, cut at n tokens. */
 typedef struct speed_text {
     spec_token *tok; /* (n) */
     size_t n;
-    size_t *end;     /* (n_seq) sequence i is tok[end[i-1] .. end[i]) */
+    size_t *end; /* (n_seq) sequence i is tok[end[i-1] .. end[i]) */
     size_t n_seq;
 } speed_text;
 
@@ -59,7 +61,9 @@ int speed_text_make(speed_text *out, const speed_corpus *c, size_t n, bool hold_
 void speed_text_free(speed_text *t);
 
 static inline size_t speed_seq_start(const speed_text *t, size_t i) { return i ? t->end[i - 1] : 0; }
-static inline size_t speed_seq_length(const speed_text *t, size_t i) { return t->end[i] - speed_seq_start(t, i); }
+static inline size_t speed_seq_length(const speed_text *t, size_t i) {
+    return t->end[i] - speed_seq_start(t, i);
+}
 
 /* ---- measuring (speed_util.c) ----------------------------------------- */
 
@@ -90,9 +94,9 @@ _Noreturn void speed_die(const char *what);
 
 /* ---- results (speed_report.c) ----------------------------------------- */
 
-#define SPEED_MAX_RUNS 32
+#define SPEED_MAX_RUNS  32
 #define SPEED_MAX_SIZES 8
-#define SPEED_MAX_KEYS 24
+#define SPEED_MAX_KEYS  24
 
 /* One figure at one size: the median over the repeats, and their range. */
 typedef struct speed_value {
@@ -117,7 +121,8 @@ typedef void (*speed_job)(void *arg, double *out);
 
 /* Runs a job in fresh child processes, `repeats` times, and adds the medians
  * under the keys. A figure that is NaN everywhere is left out. */
-void speed_measure(speed_report *r, size_t size, speed_job job, void *arg, const char *const *key, size_t n_keys);
+void speed_measure(speed_report *r, size_t size, speed_job job, void *arg, const char *const *key,
+                   size_t n_keys);
 
 /* Adds one figure by hand; NaN is left out. */
 void speed_add(speed_report *r, speed_value v);
@@ -133,11 +138,11 @@ void speed_report_free(speed_report *r);
 
 /* ---- the measurements -------------------------------------------------- */
 
-void speed_run_index(speed_report *r, const speed_corpus *c, size_t n);   /* speed_index.c */
-void speed_run_worst(speed_report *r, const speed_corpus *c);             /* speed_index.c */
-void speed_run_prompts(speed_report *r, const speed_corpus *c);           /* speed_prompts.c */
-void speed_run_draft(speed_report *r, const speed_corpus *c, size_t n);   /* speed_draft.c */
-void speed_run_churn(speed_report *r, const speed_corpus *c);             /* speed_churn.c */
-void speed_run_threads(speed_report *r, const speed_corpus *c);           /* speed_threads.c */
+void speed_run_index(speed_report *r, const speed_corpus *c, size_t n); /* speed_index.c */
+void speed_run_worst(speed_report *r, const speed_corpus *c);           /* speed_index.c */
+void speed_run_prompts(speed_report *r, const speed_corpus *c);         /* speed_prompts.c */
+void speed_run_draft(speed_report *r, const speed_corpus *c, size_t n); /* speed_draft.c */
+void speed_run_churn(speed_report *r, const speed_corpus *c);           /* speed_churn.c */
+void speed_run_threads(speed_report *r, const speed_corpus *c);         /* speed_threads.c */
 
 #endif

@@ -23,7 +23,8 @@ enum { C_FILL_TOKENS, C_FILL_BYTES, C_END_BYTES, C_MOST_BYTES, C_FILL_RSS, C_END
 static void append_one(spec_index *x, const speed_text *t, size_t i) {
     spec_seq s;
     i %= t->n_seq;
-    if (spec_index_begin(x, &s) || spec_index_append(x, s, t->tok + speed_seq_start(t, i), speed_seq_length(t, i)))
+    if (spec_index_begin(x, &s) ||
+        spec_index_append(x, s, t->tok + speed_seq_start(t, i), speed_seq_length(t, i)))
         speed_die("append");
     spec_index_end(x, s);
 }
@@ -54,8 +55,9 @@ static void churn_job_run(void *arg, double *out) {
 }
 
 void speed_run_churn(speed_report *r, const speed_corpus *c) {
-    static const char *const key[C_KEYS] = {"churn_tokens_at_fill", "churn_fill_mb",     "churn_end_mb", "churn_most_mb",
-                                            "churn_fill_rss_mb",    "churn_end_rss_mb", "churn_us"};
+    static const char *const key[C_KEYS] = {
+        "churn_tokens_at_fill", "churn_fill_mb",    "churn_end_mb", "churn_most_mb",
+        "churn_fill_rss_mb",    "churn_end_rss_mb", "churn_us"};
     size_t limit = r->quick ? LIMIT_BYTES / 4 : LIMIT_BYTES;
     speed_text t;
     if (speed_text_make(&t, c, limit / LEAST_BYTES_PER_TOKEN, false)) {

@@ -93,7 +93,8 @@ static double propose_matched_us(const draft_job *j, spec_drafter *d, spec_tree 
     while (times.n < WINDOWS) {
         size_t s = bench_rng_below(&rng, (uint32_t)t->n_seq), n = speed_seq_length(t, s);
         if (n < 2 * MATCHED) continue;
-        const spec_token *tok = t->tok + speed_seq_start(t, s) + bench_rng_below(&rng, (uint32_t)(n - MATCHED));
+        const spec_token *tok =
+            t->tok + speed_seq_start(t, s) + bench_rng_below(&rng, (uint32_t)(n - MATCHED));
         spec_request *q = begin(d, tok, MATCHED - 1);
         time_propose(q, tree);
         commit(q, tok + MATCHED - 1, 1);
@@ -133,9 +134,11 @@ void speed_run_draft(speed_report *r, const speed_corpus *c, size_t n) {
         const char *key[D_KEYS];
     } variant[] = {
         {"suffix:tree=0",
-         {"path_p50_us", "path_p99_us", "path_commit_us", "path_drafted", "path_63_p50_us", "path_63_p99_us"}},
+         {"path_p50_us", "path_p99_us", "path_commit_us", "path_drafted", "path_63_p50_us",
+          "path_63_p99_us"}},
         {"suffix",
-         {"tree_p50_us", "tree_p99_us", "tree_commit_us", "tree_drafted", "tree_63_p50_us", "tree_63_p99_us"}},
+         {"tree_p50_us", "tree_p99_us", "tree_commit_us", "tree_drafted", "tree_63_p50_us",
+          "tree_63_p99_us"}},
         {"suffix:preset=arctic",
          {"arctic_p50_us", "arctic_p99_us", "arctic_commit_us", "arctic_drafted", "arctic_63_p50_us",
           "arctic_63_p99_us"}},
@@ -146,7 +149,8 @@ void speed_run_draft(speed_report *r, const speed_corpus *c, size_t n) {
         return;
     }
     for (size_t i = 0; i < sizeof variant / sizeof *variant; i++) {
-        draft_job j = {.text = &t, .corpus = c, .drafter = variant[i].drafter, .steps = r->quick ? 5000 : 20000};
+        draft_job j = {
+            .text = &t, .corpus = c, .drafter = variant[i].drafter, .steps = r->quick ? 5000 : 20000};
         speed_measure(r, n, draft_job_run, &j, variant[i].key, D_KEYS);
     }
     speed_text_free(&t);

@@ -54,7 +54,8 @@ static double cold_feed_us(const spec_index *x, const speed_text *t) {
     speed_times times;
     spec_cursor *c;
     uint64_t matched = 0;
-    if (t->n <= CURSOR_TOKENS || !speed_times_init(&times, WINDOWS) || spec_cursor_new(&c, x)) speed_die("cursor");
+    if (t->n <= CURSOR_TOKENS || !speed_times_init(&times, WINDOWS) || spec_cursor_new(&c, x))
+        speed_die("cursor");
     for (size_t i = 0; i < WINDOWS; i++) {
         const spec_token *tok = t->tok + bench_rng_below(&rng, (uint32_t)(t->n - CURSOR_TOKENS));
         spec_cursor_reset(c);
@@ -107,7 +108,21 @@ static double remove_us(spec_index *x) {
 
 /* ---- one size ----------------------------------------------------------- */
 
-enum { X_APPEND, X_RSS, X_BYTES, X_USED, X_STATES, X_EDGES, X_CURSOR, X_FILE, X_SAVE, X_VERIFIED, X_TRUSTED, X_REMOVE, X_KEYS };
+enum {
+    X_APPEND,
+    X_RSS,
+    X_BYTES,
+    X_USED,
+    X_STATES,
+    X_EDGES,
+    X_CURSOR,
+    X_FILE,
+    X_SAVE,
+    X_VERIFIED,
+    X_TRUSTED,
+    X_REMOVE,
+    X_KEYS
+};
 
 static void index_job_run(void *arg, double *out) {
     const index_job *j = arg;
@@ -143,9 +158,9 @@ static void append_job_run(void *arg, double *out) {
 
 void speed_run_index(speed_report *r, const speed_corpus *c, size_t n) {
     static const char *const key[X_KEYS] = {
-        "append_us",       "rss_bytes_per_token", "bytes_per_token",     "bytes_used_per_token",
-        "states_per_token", "edges_per_token",    "cursor_64_cold_us",   "snapshot_bytes_per_token",
-        "save_mb_per_s",   "load_verified_ms",    "load_trusted_ms",     "remove_us"};
+        "append_us",        "rss_bytes_per_token", "bytes_per_token",   "bytes_used_per_token",
+        "states_per_token", "edges_per_token",     "cursor_64_cold_us", "snapshot_bytes_per_token",
+        "save_mb_per_s",    "load_verified_ms",    "load_trusted_ms",   "remove_us"};
     static const char *const single = "append_single_us";
     speed_text t;
     char path[4096];

@@ -17,7 +17,8 @@ static uint64_t time_prompt(const spec_token *tok, size_t n) {
     spec_index *x;
     spec_seq s;
     uint64_t start = bench_now_ns();
-    if (spec_index_new(&x, NULL) || spec_index_begin(x, &s) || spec_index_append(x, s, tok, n)) speed_die("prompt");
+    if (spec_index_new(&x, NULL) || spec_index_begin(x, &s) || spec_index_append(x, s, tok, n))
+        speed_die("prompt");
     uint64_t ns = bench_now_ns() - start;
     spec_index_free(x);
     return ns;
@@ -52,7 +53,8 @@ static void prompts_job(void *arg, double *out) {
     if (tokens) out[P_TOKEN] = (double)ns * 1e-3 / (double)tokens;
     if (!speed_times_init(&times, LONG)) speed_die("memory");
     at = (speed_walk){0, 0};
-    for (size_t i = 0; i < LONG && long_prompt(c, &at, tok); i++) speed_times_add(&times, time_prompt(tok, LONG_PROMPT));
+    for (size_t i = 0; i < LONG && long_prompt(c, &at, tok); i++)
+        speed_times_add(&times, time_prompt(tok, LONG_PROMPT));
     out[P_LONG] = speed_times_us(&times, 0.5) * 1e-3;
     out[P_LONG_WORST] = speed_times_us(&times, 1) * 1e-3;
     speed_times_free(&times);

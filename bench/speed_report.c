@@ -85,8 +85,10 @@ static double spread(const speed_value *v) {
 }
 
 static void print_cell(const speed_value *v, int digits, FILE *out) {
-    if (v) fprintf(out, " %6.*f %2.0f%%", digits, v->median, spread(v));
-    else fprintf(out, " %10s", "-");
+    if (v)
+        fprintf(out, " %6.*f %2.0f%%", digits, v->median, spread(v));
+    else
+        fprintf(out, " %10s", "-");
 }
 
 static double goal(const row *w, size_t size) {
@@ -127,7 +129,8 @@ static void print_single(const speed_report *r, const row *w, FILE *out) {
 }
 
 void speed_print(const speed_report *r, const speed_corpus *c, FILE *out) {
-    fprintf(out, "Text: %s. Medians of %u runs, each in a fresh process, and half the\n", c->name, r->repeats);
+    fprintf(out, "Text: %s. Medians of %u runs, each in a fresh process, and half the\n", c->name,
+            r->repeats);
     fprintf(out, "range of the runs in percent; last the goal, where there is one.\n\n");
     fprintf(out, "%-31s", "tokens in the shared index");
     for (size_t i = 0; i < r->n_sizes; i++) fprintf(out, " %7zu   ", r->size[i]);
@@ -138,8 +141,8 @@ void speed_print(const speed_report *r, const speed_corpus *c, FILE *out) {
 }
 
 static json_t *value_json(const speed_value *v) {
-    return json_pack("{s:s,s:I,s:f,s:f,s:f}", "key", v->key, "tokens", (json_int_t)v->size, "median", v->median,
-                     "low", v->low, "high", v->high);
+    return json_pack("{s:s,s:I,s:f,s:f,s:f}", "key", v->key, "tokens", (json_int_t)v->size, "median",
+                     v->median, "low", v->low, "high", v->high);
 }
 
 int speed_write_json(FILE *f, void *user) {
@@ -148,9 +151,10 @@ int speed_write_json(FILE *f, void *user) {
     int bad = !values;
     for (size_t i = 0; i < j->report->n && !bad; i++)
         bad = json_array_append_new(values, value_json(&j->report->value[i]));
-    json_t *root = bad ? NULL : json_pack("{s:s,s:s,s:s,s:s,s:i,s:O}", "schema", "specbench/1", "version",
-                                          spec_version(), "command", "speed", "text", j->corpus->name, "repeats",
-                                          (int)j->report->repeats, "values", values);
+    json_t *root = bad ? NULL
+                       : json_pack("{s:s,s:s,s:s,s:s,s:i,s:O}", "schema", "specbench/1", "version",
+                                   spec_version(), "command", "speed", "text", j->corpus->name, "repeats",
+                                   (int)j->report->repeats, "values", values);
     json_decref(values);
     if (!root) return SPEC_ERR_NOMEM;
     bad = json_dumpf(root, f, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) || fputc('\n', f) == EOF;

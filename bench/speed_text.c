@@ -116,8 +116,10 @@ static int add_file(speed_corpus *c, const char *dir, const char *name, spec_mes
     trace *t = &c->file[c->n_files];
     int err = trace_load(t, path, true, why);
     if (err) return err;
-    if (t->n) c->n_files++;
-    else trace_free(t);
+    if (t->n)
+        c->n_files++;
+    else
+        trace_free(t);
     return SPEC_OK;
 }
 

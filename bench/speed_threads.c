@@ -35,7 +35,8 @@ static size_t accepted(const spec_tree *t, const spec_token *next, size_t n) {
     return k;
 }
 
-static bool step(worker *w, spec_request *q, spec_tree *tree, const spec_token *next, size_t left, size_t *done) {
+static bool step(worker *w, spec_request *q, spec_tree *tree, const spec_token *next, size_t left,
+                 size_t *done) {
     const spec_propose_args args = {.size = sizeof args, .budget = 16};
     uint64_t start = bench_now_ns();
     if (spec_request_propose(q, &args, tree)) return false;
@@ -103,7 +104,8 @@ static void threads_job_run(void *arg, double *out) {
     if (spec_drafter_open(&d, "suffix", NULL, NULL)) speed_die("drafter");
     for (size_t i = 0; i < THREADS; i++) {
         w[i] = (worker){.drafter = d, .corpus = j->corpus, .number = i, .tokens = j->tokens};
-        if (!speed_times_init(&w[i].propose, j->tokens + 8192) || !speed_times_init(&w[i].observe, j->tokens + 8192))
+        if (!speed_times_init(&w[i].propose, j->tokens + 8192) ||
+            !speed_times_init(&w[i].observe, j->tokens + 8192))
             speed_die("memory");
     }
     for (size_t i = 0; i < THREADS; i++)

@@ -21,7 +21,8 @@ typedef struct bytes {
 static uint32_t from_bytes(void *user, uint32_t n) {
     bytes *b = user;
     uint32_t value = 0;
-    for (uint32_t range = 1; range < n && b->left; range = range > UINT32_MAX >> 8 ? UINT32_MAX : range << 8) {
+    for (uint32_t range = 1; range < n && b->left;
+         range = range > UINT32_MAX >> 8 ? UINT32_MAX : range << 8) {
         value = value << 8 | *b->data++;
         b->left--;
     }

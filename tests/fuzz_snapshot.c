@@ -57,7 +57,8 @@ static void save_sample(const char *path) {
     need(!spec_index_new(&x, &o), "new");
     for (size_t k = 0; k < 7; k++) {
         for (size_t i = 0; i < 60; i++)
-            tok[i] = i > 9 && support_rng_below(&rng, 2) ? tok[i - 7] : (spec_token)support_rng_below(&rng, 50);
+            tok[i] =
+                i > 9 && support_rng_below(&rng, 2) ? tok[i - 7] : (spec_token)support_rng_below(&rng, 50);
         need(!spec_index_begin(x, &s) && !spec_index_append(x, s, tok, 60), "append");
         if (k % 3 == 0) need(!spec_index_truncate(x, s, 25), "truncate");
         if (k % 4 == 1) need(!spec_index_remove(x, s), "remove");
@@ -89,8 +90,10 @@ static size_t read_sample(file *out) {
 static void change(file *f, size_t size, const uint8_t *data, size_t n) {
     for (; n >= 4; data += 4, n -= 4) {
         size_t at = (size_t)(data[0] << 8 | data[1]);
-        if (data[2] & 1) at %= sizeof(snap_header);
-        else at = at % (size / 4096) * 4096 + at / (size / 4096) % 700 + (data[2] & 64 ? 1500 : 0);
+        if (data[2] & 1)
+            at %= sizeof(snap_header);
+        else
+            at = at % (size / 4096) * 4096 + at / (size / 4096) % 700 + (data[2] & 64 ? 1500 : 0);
         uint8_t *p = &f->bytes[at % size];
         switch (data[2] >> 1 & 3) {
         case 0: *p = data[3]; break;
@@ -106,7 +109,8 @@ static void repair(file *f, size_t size) {
     snap_header *h = &f->page.h;
     for (size_t i = 0; i < SNAP_SECTIONS; i++) {
         snap_section *t = &h->section[i];
-        if (t->offset > size || t->bytes > size - t->offset || snap_padded(t->bytes) > size - t->offset) continue;
+        if (t->offset > size || t->bytes > size - t->offset || snap_padded(t->bytes) > size - t->offset)
+            continue;
         snap_sum sum = specp_snap_sum_begin();
         specp_snap_sum_add(&sum, f->bytes + t->offset, (size_t)snap_padded(t->bytes));
         t->sum = specp_snap_sum_end(&sum);

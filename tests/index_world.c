@@ -16,7 +16,8 @@
 
 static bool SPECP_PRINTF(2, 3) differ(world *w, const char *format, ...) {
     va_list ap;
-    int n = snprintf(w->why.text, sizeof w->why.text, "step %llu, %s: ", (unsigned long long)w->steps, w->did);
+    int n =
+        snprintf(w->why.text, sizeof w->why.text, "step %llu, %s: ", (unsigned long long)w->steps, w->did);
     va_start(ap, format);
     vsnprintf(w->why.text + n, sizeof w->why.text - (size_t)n, format, ap);
     va_end(ap);
@@ -104,7 +105,8 @@ static bool follow_victim(world *w, spec_seq id, bool *spared) {
     int err = spec_index_seq_length(w->index, id, &n);
     if (err && err != SPEC_ERR_NOT_FOUND) return expect(w, "spec_index_seq_length", err, SPEC_OK);
     if (!err && !n && !s->n) return true; /* an empty one may stay when its turn comes, or go */
-    if (n > s->n || (!err && !n)) return differ(w, "after eviction a sequence has %zu of %zu tokens", n, s->n);
+    if (n > s->n || (!err && !n))
+        return differ(w, "after eviction a sequence has %zu of %zu tokens", n, s->n);
     if (*spared && (err || n != s->n)) return differ(w, "a sequence was evicted before its turn");
     w->evicted_tokens += s->n - n;
     w->evicted += n == 0;
@@ -128,7 +130,8 @@ static bool follow_evictions(world *w, spec_seq keep) {
     free(order);
     spec_index_stats s;
     if (!ok) return false;
-    if (spec_index_get_stats(w->index, &s) || s.evicted != w->evicted || s.evicted_tokens != w->evicted_tokens)
+    if (spec_index_get_stats(w->index, &s) || s.evicted != w->evicted ||
+        s.evicted_tokens != w->evicted_tokens)
         return differ(w, "stats count %llu evicted sequences, %llu tokens, not %llu and %llu",
                       (unsigned long long)s.evicted, (unsigned long long)s.evicted_tokens,
                       (unsigned long long)w->evicted, (unsigned long long)w->evicted_tokens);
@@ -140,7 +143,8 @@ bool world_evict(world *w, size_t max_tokens) {
     int err = spec_index_evict(w->index, max_tokens);
     if (!expect(w, "spec_index_evict", err, SPEC_OK) || !follow_evictions(w, 0)) return false;
     size_t after = oracle_tokens(&w->truth);
-    if (after > max_tokens) return differ(w, "%zu tokens are left of %zu, more than %zu", after, before, max_tokens);
+    if (after > max_tokens)
+        return differ(w, "%zu tokens are left of %zu, more than %zu", after, before, max_tokens);
     return before > max_tokens || after == before || differ(w, "evicted without need");
 }
 
@@ -186,7 +190,9 @@ bool world_touch(world *w, spec_seq id, size_t from, size_t n) {
     return true;
 }
 
-bool world_compact(world *w) { return expect(w, "spec_index_compact", spec_index_compact(w->index), SPEC_OK); }
+bool world_compact(world *w) {
+    return expect(w, "spec_index_compact", spec_index_compact(w->index), SPEC_OK);
+}
 
 bool world_reload(world *w) {
     spec_message why = {{0}};
@@ -345,8 +351,10 @@ static bool refuse_unknown(world *w, spec_seq id) {
            expect(w, "truncate nothing", spec_index_truncate(w->index, id, 1), SPEC_ERR_NOT_FOUND) &&
            expect(w, "remove nothing", spec_index_remove(w->index, id), SPEC_ERR_NOT_FOUND) &&
            expect(w, "length of nothing", spec_index_seq_length(w->index, id, &n), SPEC_ERR_NOT_FOUND) &&
-           expect(w, "tokens of nothing", spec_index_seq_tokens(w->index, id, 0, 0, &t), SPEC_ERR_NOT_FOUND) &&
-           (id == 0 || expect(w, "next of nothing", spec_index_next_seq(w->index, id, &s), SPEC_ERR_NOT_FOUND)) &&
+           expect(w, "tokens of nothing", spec_index_seq_tokens(w->index, id, 0, 0, &t),
+                  SPEC_ERR_NOT_FOUND) &&
+           (id == 0 ||
+            expect(w, "next of nothing", spec_index_next_seq(w->index, id, &s), SPEC_ERR_NOT_FOUND)) &&
            (spec_index_tail(w->index, id).len == 0 || differ(w, "tail of nothing"));
 }
 
@@ -358,8 +366,11 @@ static bool op_bad(world *w, world_choice c) {
     if (!s) return true;
     spec_token tok[5] = {letter(w, 0), letter(w, 1), letter(w, 0), letter(w, 1), letter(w, 2)};
     if (!refuse_unknown(w, s->id + 77777)) return false;
-    if (s->evicted) return expect(w, "append after eviction", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_NOT_FOUND);
-    if (s->ended) return expect(w, "append after end", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_STATE);
+    if (s->evicted)
+        return expect(w, "append after eviction", spec_index_append(w->index, s->id, tok, 5),
+                      SPEC_ERR_NOT_FOUND);
+    if (s->ended)
+        return expect(w, "append after end", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_STATE);
     uint32_t where = below(c, 5);
     tok[where] = below(c, 2) ? -1 : INT32_MIN;
     return expect(w, "append of a negative", spec_index_append(w->index, s->id, tok, 5), SPEC_ERR_INVALID);
@@ -372,9 +383,10 @@ typedef struct operation {
 } operation;
 
 static const operation operations[] = {
-    {"append", 50, op_append},     {"begin", 8, op_begin},   {"end", 3, op_end},     {"truncate", 8, op_truncate},
-    {"remove", 5, op_remove},      {"compact", 2, op_compact}, {"reload", 2, op_reload}, {"feed", 12, op_feed},
-    {"reset", 1, op_reset},        {"touch", 4, op_touch},   {"evict", 1, op_evict}, {"bad calls", 4, op_bad},
+    {"append", 50, op_append},    {"begin", 8, op_begin},   {"end", 3, op_end},
+    {"truncate", 8, op_truncate}, {"remove", 5, op_remove}, {"compact", 2, op_compact},
+    {"reload", 2, op_reload},     {"feed", 12, op_feed},    {"reset", 1, op_reset},
+    {"touch", 4, op_touch},       {"evict", 1, op_evict},   {"bad calls", 4, op_bad},
 };
 
 static bool make_room(world *w) {

@@ -18,11 +18,11 @@ typedef struct world_choice {
 
 typedef struct world_options {
     uint32_t depth;
-    uint32_t alphabet;    /* how many different tokens there are */
-    uint32_t period;      /* the text repeats with it, but for rare slips; 0 = it does not */
-    bool extreme;         /* ids from both ends of the range: 0, INT32_MAX, 1, INT32_MAX - 1, ... */
-    size_t max_tokens;    /* held: above it the oldest sequences are removed */
-    uint32_t longest;     /* append; 0 = 12 tokens */
+    uint32_t alphabet; /* how many different tokens there are */
+    uint32_t period;   /* the text repeats with it, but for rare slips; 0 = it does not */
+    bool extreme;      /* ids from both ends of the range: 0, INT32_MAX, 1, INT32_MAX - 1, ... */
+    size_t max_tokens; /* held: above it the oldest sequences are removed */
+    uint32_t longest;  /* append; 0 = 12 tokens */
     size_t memory_limit;
     spec_evict evict;
     const char *snapshot; /* a path to save at and load from; NULL: no snapshots */
@@ -46,9 +46,9 @@ typedef struct world {
     uint64_t steps;
     uint64_t evicted, evicted_tokens; /* by the index, as the oracle saw it */
     uint64_t loads;
-    spec_seq gone;     /* a sequence that was there once, 0 = none yet */
-    spec_message why;  /* the first difference */
-    char did[64];      /* the last operation, for messages */
+    spec_seq gone;    /* a sequence that was there once, 0 = none yet */
+    spec_message why; /* the first difference */
+    char did[64];     /* the last operation, for messages */
 } world;
 
 bool world_open(world *w, const world_options *options);

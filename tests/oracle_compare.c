@@ -39,7 +39,8 @@ static bool compare_tokens(const oracle_seq *s, const spec_index *x, spec_messag
     spec_token *tok = need(s->n, sizeof *tok);
     bool ok = !spec_index_seq_tokens(x, s->id, 0, s->n, tok) && equal(tok, s->tok, s->n);
     /* a part, from inside */
-    ok = ok && !spec_index_seq_tokens(x, s->id, from, s->n - from, tok) && equal(tok, s->tok + from, s->n - from);
+    ok = ok && !spec_index_seq_tokens(x, s->id, from, s->n - from, tok) &&
+         equal(tok, s->tok + from, s->n - from);
     ok = ok && spec_index_seq_tokens(x, s->id, s->n, 1, tok) == SPEC_ERR_INVALID;
     free(tok);
     return ok || differ(why, "sequence %llu: its tokens differ", (unsigned long long)s->id);
@@ -64,9 +65,10 @@ bool oracle_compare_seqs(const oracle *o, const spec_index *x, spec_message *why
     if (spec_index_next_seq(x, at, &next) || next != 0) return differ(why, "a sequence too many");
     spec_index_stats s;
     if (spec_index_get_stats(x, &s) || s.tokens != oracle_tokens(o) || s.sequences != o->n)
-        return differ(why, "stats: %llu tokens in %llu sequences, not %zu in %zu", (unsigned long long)s.tokens,
-                      (unsigned long long)s.sequences, oracle_tokens(o), o->n);
-    if (s.depth != o->depth || spec_index_depth(x) != o->depth || s.bytes_used > s.bytes) return differ(why, "stats: depth or bytes are wrong");
+        return differ(why, "stats: %llu tokens in %llu sequences, not %zu in %zu",
+                      (unsigned long long)s.tokens, (unsigned long long)s.sequences, oracle_tokens(o), o->n);
+    if (s.depth != o->depth || spec_index_depth(x) != o->depth || s.bytes_used > s.bytes)
+        return differ(why, "stats: depth or bytes are wrong");
     return true;
 }
 
@@ -78,8 +80,8 @@ static bool falling(const spec_child *c, size_t n) {
     return true;
 }
 
-bool oracle_compare_locus(const oracle *o, const spec_index *x, spec_locus at, const spec_token *tok, size_t n,
-                          spec_message *why) {
+bool oracle_compare_locus(const oracle *o, const spec_index *x, spec_locus at, const spec_token *tok,
+                          size_t n, spec_message *why) {
     uint32_t count = oracle_count(o, tok, n), after = 0;
     if (at.len != n || at.count != count)
         return differ(why, "a locus has length %u count %u, not %zu and %u", at.len, at.count, n, count);
@@ -119,7 +121,8 @@ typedef struct walk {
 
 /* The node's tokens in w->string, for messages and lookups. */
 static const spec_token *spell(walk *w, uint32_t v) {
-    for (uint32_t k = v, p = w->t.node[v].len; k; k = w->t.node[k].parent) w->string[--p] = w->t.node[k].token;
+    for (uint32_t k = v, p = w->t.node[v].len; k; k = w->t.node[k].parent)
+        w->string[--p] = w->t.node[k].token;
     return w->string;
 }
 
@@ -129,7 +132,8 @@ static bool at_fault(walk *w, uint32_t v, const char *what, unsigned long long g
     size_t used = 0;
     for (uint32_t i = 0; i < w->t.node[v].len && used + 12 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%d ", s[i]);
-    return differ(w->why, "string [%s] of length %u: %s is %llu, not %llu", text, w->t.node[v].len, what, got, want);
+    return differ(w->why, "string [%s] of length %u: %s is %llu, not %llu", text, w->t.node[v].len, what, got,
+                  want);
 }
 
 static bool check_child(walk *w, uint32_t v, const spec_child *c) {
@@ -153,11 +157,13 @@ static bool check_paging(walk *w, uint32_t v, size_t n) {
         size_t want = n - from < 3 ? n - from : 3, got = spec_index_children(w->x, w->at[v], from, 3, page);
         if (got != want) return at_fault(w, v, "children in a page", got, want);
         for (size_t i = 0; i < got; i++)
-            if (page[i].token != w->child[from + i].token || page[i].locus.count != w->child[from + i].locus.count)
+            if (page[i].token != w->child[from + i].token ||
+                page[i].locus.count != w->child[from + i].locus.count)
                 return at_fault(w, v, "a child in a page", (unsigned long long)page[i].token,
                                 (unsigned long long)w->child[from + i].token);
     }
-    return spec_index_children(w->x, w->at[v], n + 7, 3, page) == 0 || at_fault(w, v, "children past the end", 1, 0);
+    return spec_index_children(w->x, w->at[v], n + 7, 3, page) == 0 ||
+           at_fault(w, v, "children past the end", 1, 0);
 }
 
 static bool check_children(walk *w, uint32_t v) {
@@ -181,7 +187,8 @@ static bool check_absent(walk *w, uint32_t v) {
         if (none.count) return at_fault(w, v, "count of an absent child", none.count, 0);
         spell(w, v);
         w->string[d->len] = absent[i];
-        if (spec_index_count(w->x, w->string, d->len + 1)) return at_fault(w, v, "count with an absent token", 1, 0);
+        if (spec_index_count(w->x, w->string, d->len + 1))
+            return at_fault(w, v, "count with an absent token", 1, 0);
         none = spec_index_match(w->x, w->string, d->len + 1);
         size_t best = oracle_match(w->o, w->string, d->len + 1);
         if (none.len != best) return at_fault(w, v, "match with an absent token", none.len, best);
@@ -194,11 +201,14 @@ static bool check_find(walk *w, uint32_t v) {
     const oracle_node *d = &w->t.node[v];
     const spec_token *s = spell(w, v);
     spec_locus f = spec_index_find(w->x, s, d->len), m = spec_index_match(w->x, s, d->len);
-    if (f.count != d->count || f.len != d->len) return at_fault(w, v, "count by spec_index_find", f.count, d->count);
-    if (m.count != d->count || m.len != d->len) return at_fault(w, v, "count by spec_index_match", m.count, d->count);
+    if (f.count != d->count || f.len != d->len)
+        return at_fault(w, v, "count by spec_index_find", f.count, d->count);
+    if (m.count != d->count || m.len != d->len)
+        return at_fault(w, v, "count by spec_index_match", m.count, d->count);
     if (spec_index_count(w->x, s, d->len) != d->count) return at_fault(w, v, "spec_index_count", 0, d->count);
     if (spec_index_n_children(w->x, f) != w->n_children[v])
-        return at_fault(w, v, "children of the locus found", spec_index_n_children(w->x, f), w->n_children[v]);
+        return at_fault(w, v, "children of the locus found", spec_index_n_children(w->x, f),
+                        w->n_children[v]);
     return true;
 }
 
@@ -207,7 +217,8 @@ static bool check_suffix(walk *w, uint32_t v, const uint32_t *more_often) {
     uint32_t u = more_often[v];
     spec_locus s = spec_index_suffix(w->x, w->at[v]);
     if (s.len != w->t.node[u].len) return at_fault(w, v, "length of the suffix", s.len, w->t.node[u].len);
-    if (s.count != w->t.node[u].count) return at_fault(w, v, "count of the suffix", s.count, w->t.node[u].count);
+    if (s.count != w->t.node[u].count)
+        return at_fault(w, v, "count of the suffix", s.count, w->t.node[u].count);
     if (spec_index_n_children(w->x, s) != w->n_children[u])
         return at_fault(w, v, "children of the suffix", spec_index_n_children(w->x, s), w->n_children[u]);
     return true;
@@ -217,12 +228,15 @@ static bool check_suffix(walk *w, uint32_t v, const uint32_t *more_often) {
 static bool check_shorten(walk *w, uint32_t v) {
     uint32_t len = w->t.node[v].len, want = (uint32_t)(specp_mix64(v + 7) % (len + 1)), u = v;
     while (w->t.node[u].len > want) u = w->t.node[u].suffix;
-    spec_locus s = spec_index_shorten(w->x, w->at[v], want), all = spec_index_shorten(w->x, w->at[v], len + 3);
+    spec_locus s = spec_index_shorten(w->x, w->at[v], want),
+               all = spec_index_shorten(w->x, w->at[v], len + 3);
     if (s.len != want || s.count != w->t.node[u].count)
         return at_fault(w, u, "count of a suffix shortened to it", s.count, w->t.node[u].count);
     if (spec_index_n_children(w->x, s) != w->n_children[u])
-        return at_fault(w, u, "children of a suffix shortened to it", spec_index_n_children(w->x, s), w->n_children[u]);
-    return (all.len == len && all.count == w->t.node[v].count) || at_fault(w, v, "length shortened by nothing", all.len, len);
+        return at_fault(w, u, "children of a suffix shortened to it", spec_index_n_children(w->x, s),
+                        w->n_children[u]);
+    return (all.len == len && all.count == w->t.node[v].count) ||
+           at_fault(w, v, "length shortened by nothing", all.len, len);
 }
 
 /* more_often[v], shorter strings first: a counting sort by length. */
@@ -255,7 +269,8 @@ static bool check_root(walk *w) {
     w->at[0] = spec_index_root(w->x);
     if (w->at[0].len != 0 || w->at[0].count != w->t.node[0].count)
         return at_fault(w, 0, "count of the empty string", w->at[0].count, w->t.node[0].count);
-    if (spec_index_count(w->x, NULL, 0) != w->t.node[0].count) return at_fault(w, 0, "spec_index_count of nothing", 0, 1);
+    if (spec_index_count(w->x, NULL, 0) != w->t.node[0].count)
+        return at_fault(w, 0, "spec_index_count of nothing", 0, 1);
     return true;
 }
 

@@ -36,7 +36,8 @@ void oracle_begin(oracle *o, spec_seq id) {
         o->cap = o->cap ? 2 * o->cap : 8;
         o->seq = grow(o->seq, o->cap, sizeof *o->seq);
     }
-    o->seq[o->n++] = (oracle_seq){.id = id, .tok = grow(NULL, 4, sizeof(spec_token)), .cap = 4, .used = ++o->clock};
+    o->seq[o->n++] =
+        (oracle_seq){.id = id, .tok = grow(NULL, 4, sizeof(spec_token)), .cap = 4, .used = ++o->clock};
 }
 
 oracle_seq *oracle_find_seq(const oracle *o, spec_seq id) {
@@ -165,8 +166,10 @@ static void count_from(oracle_trie *t, const spec_token *tok, size_t n, uint32_t
 static void link_suffixes(oracle_trie *t) {
     for (uint32_t i = 1; i < t->n; i++) {
         oracle_node *v = &t->node[i];
-        if (v->len == 1) v->suffix = 0;
-        else v->suffix = oracle_trie_child(t, t->node[v->parent].suffix, v->token);
+        if (v->len == 1)
+            v->suffix = 0;
+        else
+            v->suffix = oracle_trie_child(t, t->node[v->parent].suffix, v->token);
     }
 }
 

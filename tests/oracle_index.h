@@ -64,8 +64,8 @@ bool oracle_compare(const oracle *o, const spec_index *x, spec_message *why);
 bool oracle_compare_seqs(const oracle *o, const spec_index *x, spec_message *why);
 
 /* Does this locus stand for tok[0..n)? Compares length, count and children. */
-bool oracle_compare_locus(const oracle *o, const spec_index *x, spec_locus at, const spec_token *tok, size_t n,
-                          spec_message *why);
+bool oracle_compare_locus(const oracle *o, const spec_index *x, spec_locus at, const spec_token *tok,
+                          size_t n, spec_message *why);
 
 /* ---- every substring --------------------------------------------------- */
 
@@ -74,14 +74,14 @@ bool oracle_compare_locus(const oracle *o, const spec_index *x, spec_locus at, c
 typedef struct oracle_node {
     spec_token token;
     uint32_t parent, len, count;
-    uint32_t suffix; /* the node of the string without its first token */
+    uint32_t suffix;         /* the node of the string without its first token */
     uint32_t child, sibling; /* lists of children; 0 ends them */
 } oracle_node;
 
 typedef struct oracle_trie {
     oracle_node *node; /* (n of cap) parents before children */
     uint32_t n, cap;
-    uint32_t *slot;    /* (slots) node, 0 = empty; linear probing */
+    uint32_t *slot; /* (slots) node, 0 = empty; linear probing */
     uint32_t slots;
 } oracle_trie;
 

@@ -29,8 +29,8 @@ static spec_index *index_of(const spec_token *tok, size_t n, uint32_t depth, spe
     return x;
 }
 
-#define COUNT(x, ...)                                    \
-    spec_index_count((x), (const spec_token[]){__VA_ARGS__}, \
+#define COUNT(x, ...)                                                                                        \
+    spec_index_count((x), (const spec_token[]){__VA_ARGS__},                                                 \
                      sizeof((const spec_token[]){__VA_ARGS__}) / sizeof(spec_token))
 
 static void test_counts_by_hand(void **state) {
@@ -242,7 +242,8 @@ static void run_plan(const plan *p, uint64_t stream) {
     ok = ok && world_check_all(&w);
     if (!ok)
         fail_msg("SEED=%llu stream %llu, depth %u, alphabet %u, period %u: %s", (unsigned long long)seed,
-                 (unsigned long long)stream, p->options.depth, p->options.alphabet, p->options.period, w.why.text);
+                 (unsigned long long)stream, p->options.depth, p->options.alphabet, p->options.period,
+                 w.why.text);
     world_close(&w);
 }
 
@@ -251,7 +252,7 @@ enum { N_DEPTHS = sizeof depths / sizeof *depths };
 
 /* Deep tries are costly: fewer full comparisons of shorter texts. */
 static plan plan_for(uint32_t depth) {
-    plan p = {.steps = 240, .every = depth <= 8 ? 1 : 12};
+    plan p = {.steps = depth <= 8 ? 500 : 300, .every = depth <= 8 ? 1 : 12};
     p.options.depth = depth;
     p.options.max_tokens = depth <= 8 ? 140 : depth <= 64 ? 260 : 420;
     p.options.longest = depth <= 8 ? 12 : 60;
@@ -313,7 +314,8 @@ static void test_short_histories(void **state) {
     (void)state;
     for (uint64_t i = 0; i < 1500; i++) {
         plan p = {.steps = 12 + i % 20, .every = 1};
-        p.options = (world_options){.depth = depths[i % 5], .alphabet = 1 + (uint32_t)(i / 5 % 3), .longest = 5};
+        p.options =
+            (world_options){.depth = depths[i % 5], .alphabet = 1 + (uint32_t)(i / 5 % 3), .longest = 5};
         p.options.max_tokens = 40;
         run_plan(&p, 100000 + i);
     }
@@ -329,12 +331,16 @@ static void compare_after_removal(support_rng *rng, uint32_t depth, uint32_t alp
     world_options o = {.depth = depth, .alphabet = alphabet};
     assert_true(world_open(&with, &o) && world_open(&without, &o));
     for (size_t i = 0; i < 4; i++)
-        assert_true(world_begin(&with, &keep_a[i]) && world_begin(&with, &lose[i]) && world_begin(&without, &keep_b[i]));
+        assert_true(world_begin(&with, &keep_a[i]) && world_begin(&with, &lose[i]) &&
+                    world_begin(&without, &keep_b[i]));
     for (size_t step = 0; step < 60; step++) {
         size_t n = 1 + support_rng_below(rng, 8), which = support_rng_below(rng, 4);
         for (size_t i = 0; i < n; i++) tok[i] = (spec_token)support_rng_below(rng, alphabet);
-        if (support_rng_below(rng, 2)) assert_true(world_append(&with, lose[which], tok, n));
-        else assert_true(world_append(&with, keep_a[which], tok, n) && world_append(&without, keep_b[which], tok, n));
+        if (support_rng_below(rng, 2))
+            assert_true(world_append(&with, lose[which], tok, n));
+        else
+            assert_true(world_append(&with, keep_a[which], tok, n) &&
+                        world_append(&without, keep_b[which], tok, n));
     }
     for (size_t i = 0; i < 4; i++) {
         if (i & 1) assert_true(world_truncate(&with, lose[i], 5));
@@ -367,7 +373,8 @@ static void test_emptied_index_is_empty(void **state) {
     assert_true(world_open(&w, &(world_options){.depth = 64, .alphabet = 4}));
     for (size_t round = 0; round < 5; round++) {
         for (size_t i = 0; i < 300; i++) tok[i] = (spec_token)support_rng_below(&rng, 1 + (uint32_t)round);
-        for (size_t i = 0; i < 3; i++) assert_true(world_begin(&w, &s[i]) && world_append(&w, s[i], tok, 300 - i));
+        for (size_t i = 0; i < 3; i++)
+            assert_true(world_begin(&w, &s[i]) && world_append(&w, s[i], tok, 300 - i));
         for (size_t i = 0; i < 3; i++) assert_true(world_remove(&w, s[(i + round) % 3]));
         if (!world_check_all(&w)) fail_msg("%s", w.why.text);
         assert_int_equal(spec_index_get_stats(w.index, &stats), SPEC_OK);
@@ -419,8 +426,10 @@ static void test_long_period(void **state) {
 static void make_language(support_rng *rng, spec_token *tok, size_t n, uint32_t alphabet) {
     for (size_t i = 0; i < n; i++) {
         uint32_t r = support_rng_below(rng, 100), bound = 1 + support_rng_below(rng, alphabet);
-        if (i && r < 40) tok[i] = (spec_token)(((uint32_t)tok[i - 1] * 31 + support_rng_below(rng, 3)) % alphabet);
-        else tok[i] = (spec_token)support_rng_below(rng, bound); /* small ids are frequent */
+        if (i && r < 40)
+            tok[i] = (spec_token)(((uint32_t)tok[i - 1] * 31 + support_rng_below(rng, 3)) % alphabet);
+        else
+            tok[i] = (spec_token)support_rng_below(rng, bound); /* small ids are frequent */
         if (i > 40 && r == 99) {
             size_t from = support_rng_below(rng, (uint32_t)i - 30), len = 1 + support_rng_below(rng, 30);
             for (size_t k = 0; k < len && i + 1 < n; k++, i++) tok[i + 1] = tok[from + k];
@@ -509,7 +518,8 @@ static void test_compact_shrinks(void **state) {
     assert_non_null(tok);
     make_language(&rng, tok, SEQS * (size_t)N, 500);
     assert_true(world_open(&w, &(world_options){.depth = 16, .alphabet = 1}));
-    for (size_t i = 0; i < SEQS; i++) assert_true(world_begin(&w, &s[i]) && world_append(&w, s[i], tok + i * N, N));
+    for (size_t i = 0; i < SEQS; i++)
+        assert_true(world_begin(&w, &s[i]) && world_append(&w, s[i], tok + i * N, N));
     for (size_t i = 0; i < SEQS; i++)
         if (i != 3) assert_true(world_remove(&w, s[i]));
     assert_int_equal(spec_index_get_stats(w.index, &before), SPEC_OK);

@@ -39,7 +39,8 @@ static void run_limited(spec_evict evict, uint64_t stream, const char *snapshot)
             ok = ok && (k % 5 == 4 ? world_check_all(&w) : world_check(&w));
         }
         if (!ok || !world_check_all(&w))
-            fail_msg("SEED=%llu stream %llu: %s", (unsigned long long)seed, (unsigned long long)(stream + i), w.why.text);
+            fail_msg("SEED=%llu stream %llu: %s", (unsigned long long)seed, (unsigned long long)(stream + i),
+                     w.why.text);
         evicted += w.evicted;
         world_close(&w);
     }
@@ -171,7 +172,7 @@ static void test_touch_the_repeater(void **state) {
     spec_index *x = five(SPEC_EVICT_LRU, s);
     assert_int_equal(spec_index_append(x, s[2], again, 2), SPEC_OK);
     touch(x, 3);
-    touch(x, 4); /* 0 1 2 3 4, the next to go first */
+    touch(x, 4);                                       /* 0 1 2 3 4, the next to go first */
     spec_index_touch(x, spec_index_find(x, again, 2)); /* in 0 and, later, in 2: 0 1 3 4 2 */
     for (size_t i = 0; i < 4; i++) assert_int_equal(spec_index_evict(x, stats_of(x).tokens - LEN), SPEC_OK);
     assert_int_equal(spec_index_next_seq(x, 0, &left), SPEC_OK);
@@ -243,7 +244,8 @@ static void churn(spec_evict evict, uint64_t stream) {
     while (!filled || stats_of(x).tokens_total < 11 * at_fill) {
         make_text(&rng, tok, SEQ);
         append_new(x, tok, SEQ);
-        if (evict == SPEC_EVICT_LRU && support_rng_below(&rng, 2)) spec_index_touch(x, spec_index_find(x, tok, 2));
+        if (evict == SPEC_EVICT_LRU && support_rng_below(&rng, 2))
+            spec_index_touch(x, spec_index_find(x, tok, 2));
         spec_index_stats s = stats_of(x);
         if (!filled && s.evicted) {
             filled = s.bytes;
@@ -278,7 +280,8 @@ static void test_churn_of_changing_text(void **state) {
     for (uint32_t kind = 0; kind < 2 * KINDS; kind++)
         for (size_t n = 0; n < 600; n++) {
             static const uint32_t alphabet[KINDS] = {1000000, 2, 50, 4000, 7};
-            for (size_t i = 0; i < SEQ; i++) tok[i] = (spec_token)support_rng_below(&rng, alphabet[kind % KINDS]);
+            for (size_t i = 0; i < SEQ; i++)
+                tok[i] = (spec_token)support_rng_below(&rng, alphabet[kind % KINDS]);
             append_new(x, tok, SEQ);
             if (stats_of(x).bytes > most) most = stats_of(x).bytes;
         }

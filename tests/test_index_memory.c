@@ -21,7 +21,8 @@ typedef int (*attempt)(world *w, void *arg);
 
 /* Refuses ever later requests until the attempt succeeds; each time the world is
  * compared in full. How many refusals there were: at least `at_least`. */
-static size_t refuse_each(world *w, support_heap *h, attempt run, void *arg, bool and_later, size_t at_least) {
+static size_t refuse_each(world *w, support_heap *h, attempt run, void *arg, bool and_later,
+                          size_t at_least) {
     size_t refusals = 0;
     for (size_t k = 0, done = 0; !done; k++) {
         support_heap_refuse(h, k, and_later);
@@ -54,8 +55,10 @@ static int try_begin(world *w, void *arg) {
     spec_seq before = 12345, *s = arg;
     *s = before;
     int err = spec_index_begin(w->index, s);
-    if (err) assert_true(*s == before);
-    else oracle_begin(&w->truth, *s);
+    if (err)
+        assert_true(*s == before);
+    else
+        oracle_begin(&w->truth, *s);
     return err;
 }
 
@@ -84,7 +87,8 @@ static int try_save(world *w, void *arg) { return spec_index_save(w->index, arg,
 
 static void fill(support_rng *rng, spec_token *tok, size_t n, uint32_t alphabet) {
     for (size_t i = 0; i < n; i++)
-        tok[i] = i > 30 && support_rng_below(rng, 4) ? tok[i - 17] : (spec_token)support_rng_below(rng, alphabet);
+        tok[i] =
+            i > 30 && support_rng_below(rng, 4) ? tok[i - 17] : (spec_token)support_rng_below(rng, alphabet);
 }
 
 static void open_world(world *w, support_heap *h, uint32_t depth, spec_evict evict) {
@@ -130,8 +134,10 @@ static void append_refused(spec_evict evict, bool and_later, uint64_t stream) {
     open_world(&w, &h, 8, evict);
     for (uint32_t round = 0; round < 14; round++) {
         text t = {.tok = tok, .n = 1 + support_rng_below(&rng, 120)};
-        if (and_later) refuse_each(&w, &h, try_begin, &t.seq, and_later, 0);
-        else assert_true(world_begin(&w, &t.seq));
+        if (and_later)
+            refuse_each(&w, &h, try_begin, &t.seq, and_later, 0);
+        else
+            assert_true(world_begin(&w, &t.seq));
         fill(&rng, tok, t.n, round % 3 ? 90 : 3);
         refuse_each(&w, &h, try_append, &t, and_later, round < 3);
     }

@@ -204,7 +204,8 @@ static void test_growing_under_a_lock(void **state) {
     for (size_t i = 0; i < READERS; i++)
         for (size_t from = 0; from + 32 <= LENGTH; from++)
             for (size_t n = 1; n <= 32; n += 3)
-                assert_int_equal(spec_index_count(s.index, text[i] + from, n), spec_index_count(alone, text[i] + from, n));
+                assert_int_equal(spec_index_count(s.index, text[i] + from, n),
+                                 spec_index_count(alone, text[i] + from, n));
     spec_index_free(alone);
     spec_index_free(s.index);
     pthread_rwlock_destroy(&s.lock);
