@@ -24,10 +24,10 @@ typedef enum cli_kind {
 } cli_kind;
 
 typedef struct cli_option {
-    char letter;      /* 0 = only the long name */
+    char letter; /* 0 = only the long name */
+    cli_kind kind;
     const char *name; /* without the dashes */
     const char *arg;  /* what the value is called in the help; NULL for flags */
-    cli_kind kind;
     void *value;
     const char *help;
     uint64_t min, max; /* of numbers */

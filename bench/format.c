@@ -6,7 +6,7 @@
 #include <string.h>
 
 fmt fmt_real(double v, int decimals) {
-    fmt f;
+    fmt f = {""};
     if (isnan(v))
         strcpy(f.text, "-");
     else
@@ -17,7 +17,7 @@ fmt fmt_real(double v, int decimals) {
 fmt fmt_percent(double share) { return fmt_real(100 * share, 1); }
 
 fmt fmt_count(uint64_t v) {
-    fmt f;
+    fmt f = {""};
     char digits[24];
     int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)v);
     char *to = f.text;
@@ -30,7 +30,7 @@ fmt fmt_count(uint64_t v) {
 }
 
 fmt fmt_range(double low, double high) {
-    fmt f;
+    fmt f = {""};
     if (isnan(low))
         strcpy(f.text, "-");
     else
@@ -40,7 +40,7 @@ fmt fmt_range(double low, double high) {
 
 fmt fmt_bytes(double bytes) {
     static const char *const unit[] = {"B", "kB", "MB", "GB", "TB"};
-    fmt f;
+    fmt f = {""};
     size_t u = 0;
     for (; bytes >= 999.5 && u + 1 < sizeof unit / sizeof *unit; u++) bytes /= 1000;
     snprintf(f.text, sizeof f.text, "%.*f %s", u && bytes < 99.95 ? 1 : 0, bytes, unit[u]);

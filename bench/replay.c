@@ -189,7 +189,7 @@ static int run_all(replayer *r, const trace *t) {
 }
 
 int replay_run(spec_drafter *d, const trace *t, const replay_options *o, metrics *m, spec_message *why) {
-    spec_message spare;
+    spec_message spare = {""};
     replayer r = {.drafter = d, .o = o, .m = m, .why = why ? why : &spare};
     size_t n = (size_t)o->budget + 1;
     metrics_init(m, t->n);

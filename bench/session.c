@@ -138,7 +138,7 @@ static int open_drafter(const session *s, const char *spec, spec_drafter **out, 
 static int check_drafters(const session *s) {
     bool takes_corpus = false;
     for (size_t d = 0; d < s->drafters.n; d++) {
-        spec_drafter *drafter;
+        spec_drafter *drafter = NULL;
         spec_message why;
         int rc = open_drafter(s, s->drafters.item[d], &drafter, &why);
         if (rc != SPEC_OK) {
@@ -181,7 +181,7 @@ static int run_failed(const session *s, const session_run *r, int rc, const char
 }
 
 static int run_one(const session *s, session_run *r, progress *p) {
-    spec_drafter *d;
+    spec_drafter *d = NULL;
     spec_message why;
     replay_options o = {.budget = (uint32_t)s->budget,
                         .seed = s->seed,

@@ -66,7 +66,7 @@ int session_execute(session *s);
 const session_run *session_at(const session *s, size_t workload, size_t drafter);
 
 void report_tables(const session *s, FILE *out);                   /* report_table.c */
-int report_json(FILE *out, void *s);                               /* report_json.c; for bench_write_file */
+int report_json(FILE *out, void *user);                            /* report_json.c; user: a session */
 void report_overview(const session *s, FILE *out);                 /* report_overview.c */
 void report_details(const session *s, size_t workload, FILE *out); /* report_detail.c */
 

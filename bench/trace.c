@@ -339,7 +339,7 @@ static int finish(reader *r, int rc) {
 }
 
 int trace_parse(trace *out, const char *name, const char *text, size_t n, bool skip_bad, spec_message *why) {
-    spec_message spare;
+    spec_message spare = {""};
     reader r = {.t = out, .path = name, .skip_bad = skip_bad, .why = why ? why : &spare};
     memset(out, 0, sizeof *out);
     out->name = workload_name(name);
@@ -347,7 +347,7 @@ int trace_parse(trace *out, const char *name, const char *text, size_t n, bool s
 }
 
 int trace_load(trace *out, const char *path, bool skip_bad, spec_message *why) {
-    spec_message spare;
+    spec_message spare = {""};
     reader r = {.t = out, .path = path, .skip_bad = skip_bad, .why = why ? why : &spare};
     memset(out, 0, sizeof *out);
     FILE *f = fopen(path, "rb");
