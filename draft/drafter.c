@@ -39,9 +39,8 @@ struct spec_request {
 
 /* Copies a sized struct into `dst`, which is all zeros. */
 static int take_struct(void *dst, size_t size, size_t size_v1, const void *src) {
-    size_t given;
     if (!src) return SPEC_OK;
-    memcpy(&given, src, sizeof given);
+    size_t given = *(const size_t *)src; /* its first member */
     if (given < size_v1) return SPEC_ERR_INVALID;
     for (size_t i = size; i < given; i++)
         if (((const unsigned char *)src)[i]) return SPEC_ERR_VERSION;

@@ -82,7 +82,7 @@ static uint32_t *find_slot(const gram_table *t, const spec_token *tok, size_t en
 }
 
 static void rehash(gram_table *t, const gram_table *old, const spec_token *tok, size_t n) {
-    uint64_t hash[MAX_N];
+    uint64_t hash[MAX_N] = {0};
     for (size_t i = 0; i < old->cap; i++) {
         if (!old->slot[i]) continue;
         size_t end = old->slot[i] - 1;
@@ -110,7 +110,7 @@ static int table_reserve(gram_table *t, size_t more, const spec_token *tok, size
 
 /* Enters the n-grams that end before the text's last token. */
 static void learn_last(const pld_options *o, pld_request *r) {
-    uint64_t hash[MAX_N];
+    uint64_t hash[MAX_N] = {0};
     size_t end = r->text.n - 1;
     size_t n_max = hash_before(r->text.tok, end, (size_t)o->n_max, hash);
     for (size_t n = (size_t)o->n_min; n <= n_max; n++) {
@@ -144,7 +144,7 @@ static bool first_admits(const pld_options *o, const pld_request *r, size_t next
 /* Where the continuation of the longest match begins; n receives its length, 0
  * when there is none. */
 static size_t look_up(const pld_options *o, const pld_request *r, size_t *n) {
-    uint64_t hash[MAX_N];
+    uint64_t hash[MAX_N] = {0};
     const specp_text *t = &r->text;
     *n = hash_before(t->tok, t->n, (size_t)o->n_max, hash);
     for (; *n >= (size_t)o->n_min; --*n) {
