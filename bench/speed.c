@@ -74,6 +74,15 @@ static void measure(const settings *s, speed_report *r, const speed_corpus *c) {
     if (wanted(s, "threads")) speed_run_threads(r, c);
 }
 
+/* Processes that wanted to run in the last minute, this one aside. */
+static double load_before(void) {
+    double load = -1;
+    FILE *f = fopen("/proc/loadavg", "r");
+    if (!f || fscanf(f, "%lf", &load) != 1) load = -1;
+    if (f) fclose(f);
+    return load;
+}
+
 static bool is_directory(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -107,22 +116,22 @@ int cmd_speed(int argc, char **argv) {
     settings s = {.repeats = 5, .directory = "/tmp"};
     cli_list none = {0};
     const cli_option option[] = {
-        {'t', "traces", "DIR", CLI_TEXT, &s.traces,
+        {'t', CLI_TEXT, "traces", "DIR", &s.traces,
          "the text: DIR/*.jsonl (default " DEFAULT_TRACES ", if there)", 0, 0, NULL},
-        {'n', "tokens", "N,...", CLI_TEXT, &s.tokens,
+        {'n', CLI_TEXT, "tokens", "N,...", &s.tokens,
          "sizes of the shared index (default 100000,1000000,3000000)", 0, 0, NULL},
-        {'o', "only", "PART", CLI_LIST, &s.only,
+        {'o', CLI_LIST, "only", "PART", &s.only,
          "append, draft, prompts, worst, churn or threads; repeatable", 0, 0, NULL},
-        {'r', "repeats", "R", CLI_NUMBER, &s.repeats, "runs of each measurement (default 5)", 1,
+        {'r', CLI_NUMBER, "repeats", "R", &s.repeats, "runs of each measurement (default 5)", 1,
          SPEED_MAX_RUNS, &s.given_repeats},
-        {'q', "quick", NULL, CLI_FLAG, &s.quick, "100,000 tokens, shorter runs, one of each", 0, 0, NULL},
-        {0, "dir", "DIR", CLI_TEXT, &s.directory, "where snapshots are written (default /tmp)", 0, 0, NULL},
-        {'j', "json", "FILE", CLI_TEXT, &s.json, "also write JSON; -: to stdout, the table to stderr", 0, 0,
+        {'q', CLI_FLAG, "quick", NULL, &s.quick, "100,000 tokens, shorter runs, one of each", 0, 0, NULL},
+        {0, CLI_TEXT, "dir", "DIR", &s.directory, "where snapshots are written (default /tmp)", 0, 0, NULL},
+        {'j', CLI_TEXT, "json", "FILE", &s.json, "also write JSON; -: to stdout, the table to stderr", 0, 0,
          NULL},
     };
     const cli_command c = {"speed", "", about, option, COUNT(option), examples, 0, 0, NULL};
     int rc = cli_parse(&c, argc, argv, &none);
-    speed_report r = {.quick = s.quick, .directory = s.directory};
+    speed_report r = {.quick = s.quick, .directory = s.directory, .load = load_before()};
     r.repeats = s.quick && !s.given_repeats ? 1 : (unsigned)s.repeats;
     const char *sizes = s.tokens ? s.tokens : s.quick ? "100000" : "100000,1000000,3000000";
     if (rc == CLI_RUN && !parse_sizes(&r, sizes))

@@ -110,6 +110,7 @@ typedef struct speed_report {
     size_t n_sizes;
     unsigned repeats;
     bool quick;
+    double load;           /* on the machine before the first run; negative: unknown */
     const char *directory; /* for snapshots */
     speed_value *value;
     size_t n, cap;

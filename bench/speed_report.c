@@ -132,6 +132,9 @@ void speed_print(const speed_report *r, const speed_corpus *c, FILE *out) {
     fprintf(out, "Text: %s. Medians of %u runs, each in a fresh process, and half the\n", c->name,
             r->repeats);
     fprintf(out, "range of the runs in percent; last the goal, where there is one.\n\n");
+    if (r->load > 0.3)
+        fprintf(out, "The machine was not quiet (load %.1f): times are too high, p99 and max most.\n\n",
+                r->load);
     fprintf(out, "%-31s", "tokens in the shared index");
     for (size_t i = 0; i < r->n_sizes; i++) fprintf(out, " %7zu   ", r->size[i]);
     fprintf(out, " goal\n");
@@ -152,9 +155,9 @@ int speed_write_json(FILE *f, void *user) {
     for (size_t i = 0; i < j->report->n && !bad; i++)
         bad = json_array_append_new(values, value_json(&j->report->value[i]));
     json_t *root = bad ? NULL
-                       : json_pack("{s:s,s:s,s:s,s:s,s:i,s:O}", "schema", "specbench/1", "version",
+                       : json_pack("{s:s,s:s,s:s,s:s,s:i,s:f,s:O}", "schema", "specbench/1", "version",
                                    spec_version(), "command", "speed", "text", j->corpus->name, "repeats",
-                                   (int)j->report->repeats, "values", values);
+                                   (int)j->report->repeats, "load", j->report->load, "values", values);
     json_decref(values);
     if (!root) return SPEC_ERR_NOMEM;
     bad = json_dumpf(root, f, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) || fputc('\n', f) == EOF;
