@@ -151,6 +151,67 @@ static void test_drafts_equal_brute_force(void **state) {
     }
 }
 
+/* ---- thresholds, worked by hand ------------------------------------------------------------- */
+
+/* Writes `total` occurrences of gram[0..n), of which `best` are followed by 7 and
+ * each other one by a token of its own. A new token stands before each. */
+static size_t write_occurrences(spec_token *tok, const spec_token *gram, size_t n, uint32_t total,
+                                uint32_t best) {
+    size_t k = 0;
+    for (uint32_t i = 0; i < total; i++) {
+        tok[k++] = (spec_token)(10000 + i);
+        for (size_t j = 0; j < n; j++) tok[k++] = gram[j];
+        tok[k++] = i < best ? 7 : (spec_token)(20000 + i);
+    }
+    return k;
+}
+
+/* Whether 7 is drafted after gram[0..n) where the given occurrences stand in the
+ * request's own prompt, or in a response of an earlier request. */
+static bool passes(bool strict, size_t n, uint32_t total, uint32_t best) {
+    static const spec_token gram[4] = {1, 2, 3, 4};
+    spec_token tok[400];
+    spec_drafter *d;
+    spec_request *q;
+    spec_tree t;
+    size_t k = write_occurrences(tok, gram, n, total, best);
+    assert_int_equal(spec_drafter_open(&d, "ngram-cache:len=1", NULL, NULL), 0);
+    if (strict) {
+        assert_int_equal(spec_request_begin(d, NULL, &q), 0);
+        assert_int_equal(spec_request_commit(q, tok, k), 0);
+        spec_request_end(q);
+        k = 0;
+    }
+    tok[k++] = 30000;
+    for (size_t j = 0; j < n; j++) tok[k++] = gram[j];
+    spec_request_info info = {.size = sizeof info, .prompt = tok, .n_prompt = k};
+    assert_int_equal(spec_request_begin(d, &info, &q), 0);
+    assert_int_equal(spec_tree_init(&t, 4, 0, 0, NULL), 0);
+    assert_int_equal(spec_request_propose(q, NULL, &t), 0);
+    bool drafted = t.n == 1 && t.token[0] == 7 && t.match_len == n;
+    assert_true(drafted || !t.n);
+    spec_request_end(q);
+    spec_tree_release(&t, NULL);
+    spec_drafter_free(d);
+    return drafted;
+}
+
+static void test_thresholds(void **state) {
+    (void)state;
+    static const uint32_t least[2][4] = {{2, 2, 1, 1}, {4, 3, 2, 2}};
+    static const uint32_t of_fifty[2][4] = {{33, 25, 25, 25},
+                                            {38, 33, 33, 33}}; /* 66%, 50%, ...; 75%, 66%, ... */
+    for (int strict = 0; strict < 2; strict++) {
+        for (size_t n = 1; n <= 4; n++) {
+            uint32_t total = least[strict][n - 1], share = of_fifty[strict][n - 1];
+            assert_true(passes(strict, n, total, total));
+            assert_false(passes(strict, n, total - 1, total - 1));
+            assert_true(passes(strict, n, 50, share));
+            assert_false(passes(strict, n, 50, share - 1));
+        }
+    }
+}
+
 /* ---- the bound on shared memory ----------------------------------------------------------- */
 
 /* A request that says tok[0..n) to an empty prompt. */
@@ -182,7 +243,7 @@ static void test_shared_memory_is_bounded(void **state) {
     support_rng r = support_rng_new(support_seed(), 51);
     spec_drafter *d;
     spec_drafter_stats s;
-    spec_token first[N], tok[N];
+    spec_token first[N], tok[N], before[N];
     uint64_t most = 0;
     assert_int_equal(spec_drafter_open(&d, "ngram-cache:size_mb=1", NULL, NULL), 0);
     for (size_t i = 0; i < N; i++) first[i] = (spec_token)i;
@@ -191,7 +252,9 @@ static void test_shared_memory_is_bounded(void **state) {
     for (int round = 0; round < ROUNDS; round++) {
         for (size_t i = 0; i < N; i++) tok[i] = (spec_token)(support_rng_next(&r) >> 33);
         for (int k = 0; k < 4; k++) say(d, tok, N);
-        assert_int_equal(recalled(d, tok, 20), 16); /* the latest is always known */
+        assert_int_equal(recalled(d, tok, 20), 16);               /* the latest is always known */
+        if (round) assert_int_equal(recalled(d, before, 20), 16); /* in the older generation at times */
+        memcpy(before, tok, sizeof tok);
         spec_drafter_get_stats(d, &s);
         if (s.index_bytes > most) most = s.index_bytes;
     }
@@ -205,6 +268,7 @@ static void test_shared_memory_is_bounded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_drafts_equal_brute_force),
+        cmocka_unit_test(test_thresholds),
         cmocka_unit_test(test_shared_memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
