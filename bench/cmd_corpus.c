@@ -102,14 +102,14 @@ static int build(const corpus_options *o) {
 static int cmd_build(int argc, char **argv) {
     corpus_options o = {.depth = SPEC_INDEX_DEFAULT_DEPTH};
     const cli_option option[] = {
-        {'o', CLI_TEXT, "output", "FILE", &o.output, "the snapshot to write", 0, 0, NULL},
-        {0, CLI_NUMBER, "depth", "D", &o.depth, "longest match that the index knows (default 64)",
+        {'o', "output", "FILE", CLI_TEXT, &o.output, "the snapshot to write", 0, 0, NULL},
+        {0, "depth", "D", CLI_NUMBER, &o.depth, "longest match that the index knows (default 64)",
          SPEC_INDEX_MIN_DEPTH, SPEC_INDEX_MAX_DEPTH, NULL},
-        {0, CLI_FLAG, "prompts", NULL, &o.prompts, "prompts too, each joined to its response", 0, 0, NULL},
-        {0, CLI_NUMBER, "tokenizer-id", "N", &o.tokenizer,
+        {0, "prompts", NULL, CLI_FLAG, &o.prompts, "prompts too, each joined to its response", 0, 0, NULL},
+        {0, "tokenizer-id", "N", CLI_NUMBER, &o.tokenizer,
          "any number that names the vocabulary; kept in the file", 0, INT64_MAX, NULL},
-        {0, CLI_FLAG, "skip-bad", NULL, &o.skip_bad, "count and leave out faulty lines", 0, 0, NULL},
-        {'q', CLI_FLAG, "quiet", NULL, &o.quiet, "print nothing", 0, 0, NULL},
+        {0, "skip-bad", NULL, CLI_FLAG, &o.skip_bad, "count and leave out faulty lines", 0, 0, NULL},
+        {'q', "quiet", NULL, CLI_FLAG, &o.quiet, "print nothing", 0, 0, NULL},
     };
     const cli_command c = {"corpus build",
                            "TRACE...",
@@ -177,9 +177,9 @@ static int info(const corpus_options *o) {
 static int cmd_info(int argc, char **argv) {
     corpus_options o = {0};
     const cli_option option[] = {
-        {0, CLI_FLAG, "check", NULL, &o.check,
+        {0, "check", NULL, CLI_FLAG, &o.check,
          "also walk every invariant of the index; exit 1 if one is broken", 0, 0, NULL},
-        {0, CLI_FLAG, "trust", NULL, &o.trust, "do not verify the data's checksums", 0, 0, NULL},
+        {0, "trust", NULL, CLI_FLAG, &o.trust, "do not verify the data's checksums", 0, 0, NULL},
     };
     const cli_command c = {"corpus info",
                            "FILE",
@@ -281,10 +281,10 @@ static int merge(const corpus_options *o) {
 static int cmd_merge(int argc, char **argv) {
     corpus_options o = {0};
     const cli_option option[] = {
-        {'o', CLI_TEXT, "output", "FILE", &o.output, "the snapshot to write; may be one of the inputs", 0, 0,
+        {'o', "output", "FILE", CLI_TEXT, &o.output, "the snapshot to write; may be one of the inputs", 0, 0,
          NULL},
-        {0, CLI_FLAG, "trust", NULL, &o.trust, "do not verify the data's checksums", 0, 0, NULL},
-        {'q', CLI_FLAG, "quiet", NULL, &o.quiet, "print nothing", 0, 0, NULL},
+        {0, "trust", NULL, CLI_FLAG, &o.trust, "do not verify the data's checksums", 0, 0, NULL},
+        {'q', "quiet", NULL, CLI_FLAG, &o.quiet, "print nothing", 0, 0, NULL},
     };
     const cli_command c = {"corpus merge",
                            "FILE FILE...",
@@ -318,12 +318,12 @@ static int evict(const corpus_options *o) {
 static int cmd_evict(int argc, char **argv) {
     corpus_options o = {0};
     const cli_option option[] = {
-        {'o', CLI_TEXT, "output", "FILE", &o.output, "the snapshot to write; may be the input", 0, 0, NULL},
-        {0, CLI_NUMBER, "max-tokens", "N", &o.max_tokens, "how many tokens to keep at most", 0, INT64_MAX,
+        {'o', "output", "FILE", CLI_TEXT, &o.output, "the snapshot to write; may be the input", 0, 0, NULL},
+        {0, "max-tokens", "N", CLI_NUMBER, &o.max_tokens, "how many tokens to keep at most", 0, INT64_MAX,
          &o.has_max},
-        {0, CLI_FLAG, "lru", NULL, &o.lru, "least recently matched first, not oldest first", 0, 0, NULL},
-        {0, CLI_FLAG, "trust", NULL, &o.trust, "do not verify the data's checksums", 0, 0, NULL},
-        {'q', CLI_FLAG, "quiet", NULL, &o.quiet, "print nothing", 0, 0, NULL},
+        {0, "lru", NULL, CLI_FLAG, &o.lru, "least recently matched first, not oldest first", 0, 0, NULL},
+        {0, "trust", NULL, CLI_FLAG, &o.trust, "do not verify the data's checksums", 0, 0, NULL},
+        {'q', "quiet", NULL, CLI_FLAG, &o.quiet, "print nothing", 0, 0, NULL},
     };
     const cli_command c = {"corpus evict",
                            "FILE",

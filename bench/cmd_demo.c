@@ -57,16 +57,16 @@ int cmd_demo(int argc, char **argv) {
     uint64_t requests = WORKLOAD_REQUESTS;
     session_init(&s, "demo");
     const cli_option option[] = {
-        {'d', CLI_LIST, "drafter", "DRAFTER", &s.drafters, "as for replay; repeatable. Default: all", 0, 0,
+        {'d', "drafter", "DRAFTER", CLI_LIST, &s.drafters, "as for replay; repeatable. Default: all", 0, 0,
          NULL},
-        {'b', CLI_NUMBER, "budget", "N", &s.budget, "most tokens a draft may have (default 64)", 1,
+        {'b', "budget", "N", CLI_NUMBER, &s.budget, "most tokens a draft may have (default 64)", 1,
          SPEC_TREE_MAX_NODES, NULL},
-        {'n', CLI_NUMBER, "requests", "N", &requests, "of each kind (default 120)", 1, 1000000, NULL},
-        {0, CLI_NUMBER, "seed", "N", &s.seed, "another seed, other requests (default 1)", 1, INT64_MAX, NULL},
-        {0, CLI_FLAG, "full", NULL, &full, "all tables of replay, kind by kind", 0, 0, NULL},
-        {'j', CLI_TEXT, "json", "FILE", &s.json, "also write a JSON report; -: to stdout, tables to stderr",
+        {'n', "requests", "N", CLI_NUMBER, &requests, "of each kind (default 120)", 1, 1000000, NULL},
+        {0, "seed", "N", CLI_NUMBER, &s.seed, "another seed, other requests (default 1)", 1, INT64_MAX, NULL},
+        {0, "full", NULL, CLI_FLAG, &full, "all tables of replay, kind by kind", 0, 0, NULL},
+        {'j', "json", "FILE", CLI_TEXT, &s.json, "also write a JSON report; -: to stdout, tables to stderr",
          0, 0, NULL},
-        {'q', CLI_FLAG, "quiet", NULL, &s.quiet, "no tables and no progress line", 0, 0, NULL},
+        {'q', "quiet", NULL, CLI_FLAG, &s.quiet, "no tables and no progress line", 0, 0, NULL},
     };
     const cli_command c = {"demo", "", about, option, COUNT(option), examples, 0, 0, NULL};
     int rc = cli_parse(&c, argc, argv, &s.trace_files);
