@@ -39,7 +39,7 @@ excerpt() {
     local part
     part=$(
         grep -a -B 3 -A 4 '^not ok [0-9]* - ' "$1" | head -n 40
-        grep -aE -m 1 -A 30 'ERROR: |WARNING: ThreadSanitizer|runtime error: ' "$1"
+        grep -aE -m 1 -A 30 '==ERROR: |WARNING: ThreadSanitizer|runtime error: ' "$1"
     ) || true
     if [ -n "$part" ]; then echo "$part"; else tail -n 40 "$1"; fi
 }
