@@ -46,8 +46,8 @@ static int run(session *s, uint64_t requests) {
     int code = session_execute(s);
     if (code != EXIT_DONE || s->quiet || !s->overview_only) return code;
     fprintf(s->json && strcmp(s->json, "-") == 0 ? stderr : stdout,
-            "\nHow to read it: tokens gained per run of the model; 1.00 is plain decoding, 2.00\n"
-            "needs half the runs. 'specbench demo --full' shows rates, costs and intervals.\n");
+            "\nHow to read it: tokens that one run of the model yields; 1.00 is plain decoding,\n"
+            "2.00 takes half the runs. 'specbench demo --full': rates, costs and intervals.\n");
     return code;
 }
 
