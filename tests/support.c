@@ -170,13 +170,6 @@ bool support_shared(const char *relative, char *buf, size_t n) {
     return len >= 0 && (size_t)len < n && access(buf, R_OK) == 0;
 }
 
-void support_tmp_make(support_tmp *t) {
-    const char *base = getenv("TMPDIR");
-    int len = snprintf(t->path, sizeof t->path, "%s/specdec-test-XXXXXX", base && *base ? base : "/tmp");
-    assert_true(len > 0 && (size_t)len < sizeof t->path);
-    if (!mkdtemp(t->path)) fail_msg("cannot make %s: %s", t->path, strerror(errno));
-}
-
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where) {
     (void)st;
     (void)kind;
@@ -184,9 +177,36 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
+static int remove_tree(const char *path) { return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+/* All directories of a program lie in one, which goes at its exit: a test that
+ * fails does not come to its support_tmp_remove. A forked child that exits
+ * leaves it alone. */
+static char tmp_base[96];
+static pid_t tmp_owner;
+
+static void remove_base(void) {
+    if (tmp_owner == getpid()) remove_tree(tmp_base);
+}
+
+static void make_base(void) {
+    const char *base = getenv("TMPDIR");
+    int len = snprintf(tmp_base, sizeof tmp_base, "%s/specdec-test-XXXXXX", base && *base ? base : "/tmp");
+    assert_true(len > 0 && (size_t)len < sizeof tmp_base);
+    if (!mkdtemp(tmp_base)) fail_msg("cannot make %s: %s", tmp_base, strerror(errno));
+    tmp_owner = getpid();
+    atexit(remove_base);
+}
+
+void support_tmp_make(support_tmp *t) {
+    if (!tmp_owner) make_base();
+    snprintf(t->path, sizeof t->path, "%s/XXXXXX", tmp_base);
+    if (!mkdtemp(t->path)) fail_msg("cannot make %s: %s", t->path, strerror(errno));
+}
+
 void support_tmp_remove(support_tmp *t) {
     if (!t->path[0]) return;
-    if (nftw(t->path, remove_one, 16, FTW_DEPTH | FTW_PHYS)) fail_msg("cannot remove %s", t->path);
+    if (remove_tree(t->path)) fail_msg("cannot remove %s", t->path);
     t->path[0] = '\0';
 }
 

@@ -80,7 +80,8 @@ bool support_shared(const char *relative, char *buf, size_t n);
         skip();                                                                                              \
     } while (0)
 
-/* A new, empty directory, removed with all it holds by support_tmp_remove().
+/* A new, empty directory, removed with all it holds by support_tmp_remove(), or
+ * when the program exits.
  * Its path is in `path`. Fails the test when it cannot be made. */
 typedef struct support_tmp {
     char path[128];
