@@ -67,6 +67,10 @@ static inline size_t speed_seq_length(const speed_text *t, size_t i) {
 
 /* ---- measuring (speed_util.c) ----------------------------------------- */
 
+/* Nanoseconds of processor time that this process has used. What takes long and
+ * waits for nothing is timed by it, so that other processes do not count. */
+uint64_t speed_cpu_ns(void);
+
 /* This process's resident bytes. */
 double speed_rss(void);
 

@@ -43,12 +43,12 @@ static void churn_job_run(void *arg, double *out) {
         if ((double)s.bytes > most) most = (double)s.bytes;
         if (filled || !s.evicted_tokens) continue;
         filled = s.tokens_total;
-        start = bench_now_ns();
+        start = speed_cpu_ns();
         out[C_FILL_TOKENS] = (double)filled;
         out[C_FILL_BYTES] = (double)s.bytes * 1e-6;
         out[C_FILL_RSS] = (speed_rss() - rss) * 1e-6;
     }
-    out[C_US] = (double)(bench_now_ns() - start) * 1e-3 / (double)(s.tokens_total - filled);
+    out[C_US] = (double)(speed_cpu_ns() - start) * 1e-3 / (double)(s.tokens_total - filled);
     out[C_END_BYTES] = (double)s.bytes * 1e-6;
     out[C_MOST_BYTES] = most * 1e-6;
     out[C_END_RSS] = (speed_rss() - rss) * 1e-6;

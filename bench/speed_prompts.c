@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A request's own index: made when the request begins, of its prompt. Timed is
- * all that a request waits for: making the index and appending the prompt.
+ * all that a request waits for: making the index and appending the prompt. The
+ * prompts are taken PASSES times, one after the other, and the fastest of a
+ * prompt's times counts: it is the one in which nothing else ran.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,25 +38,47 @@ static bool long_prompt(const speed_corpus *c, speed_walk *at, spec_token *out) 
     return true;
 }
 
+enum { PASSES = 3, PROMPTS = 2000, LONG = 200 };
+
+/* The prompts' fastest times in best[], and how many tokens they have. */
+static uint64_t pass_over(const speed_corpus *c, uint64_t *best, size_t *n) {
+    speed_walk at = {0, 0};
+    const trace_request *q;
+    uint64_t tokens = 0;
+    for (*n = 0; *n < PROMPTS && (q = speed_next(c, &at)); ++*n) {
+        uint64_t ns = time_prompt(q->prompt, q->n_prompt);
+        if (ns < best[*n]) best[*n] = ns;
+        tokens += q->n_prompt;
+    }
+    return tokens;
+}
+
+static void pass_over_long(const speed_corpus *c, uint64_t *best, size_t *n) {
+    static spec_token tok[LONG_PROMPT];
+    speed_walk at = {0, 0};
+    for (*n = 0; *n < LONG && long_prompt(c, &at, tok); ++*n) {
+        uint64_t ns = time_prompt(tok, LONG_PROMPT);
+        if (ns < best[*n]) best[*n] = ns;
+    }
+}
+
 enum { P_TOKEN, P_LONG, P_LONG_WORST, P_KEYS };
 
 static void prompts_job(void *arg, double *out) {
-    enum { PROMPTS = 2000, LONG = 200 };
-    const speed_corpus *c = arg;
-    speed_walk at = {0, 0};
-    const trace_request *q;
-    static spec_token tok[LONG_PROMPT];
-    uint64_t ns = 0, tokens = 0;
+    static uint64_t best[PROMPTS], best_long[LONG];
+    uint64_t tokens = 0, ns = 0;
+    size_t n = 0, n_long = 0;
     speed_times times;
-    for (size_t i = 0; i < PROMPTS && (q = speed_next(c, &at)); i++) {
-        ns += time_prompt(q->prompt, q->n_prompt);
-        tokens += q->n_prompt;
+    memset(best, 0xff, sizeof best);
+    memset(best_long, 0xff, sizeof best_long);
+    for (size_t i = 0; i < PASSES; i++) {
+        tokens = pass_over(arg, best, &n);
+        pass_over_long(arg, best_long, &n_long);
     }
+    for (size_t i = 0; i < n; i++) ns += best[i];
     if (tokens) out[P_TOKEN] = (double)ns * 1e-3 / (double)tokens;
     if (!speed_times_init(&times, LONG)) speed_die("memory");
-    at = (speed_walk){0, 0};
-    for (size_t i = 0; i < LONG && long_prompt(c, &at, tok); i++)
-        speed_times_add(&times, time_prompt(tok, LONG_PROMPT));
+    for (size_t i = 0; i < n_long; i++) speed_times_add(&times, best_long[i]);
     out[P_LONG] = speed_times_us(&times, 0.5) * 1e-3;
     out[P_LONG_WORST] = speed_times_us(&times, 1) * 1e-3;
     speed_times_free(&times);

@@ -5,10 +5,17 @@
 #include <math.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "speed.h"
 #include "util.h"
+
+uint64_t speed_cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 double speed_rss(void) {
     unsigned long long total = 0, resident = 0;
