@@ -120,7 +120,7 @@ void speed_add(speed_report *r, speed_value v) {
 
 void speed_measure(speed_report *r, size_t size, speed_job job, void *arg, const char *const *key,
                    size_t n_keys) {
-    double out[SPEED_MAX_RUNS][SPEED_MAX_KEYS], run[SPEED_MAX_RUNS];
+    double out[SPEED_MAX_RUNS][SPEED_MAX_KEYS] = {{0}}, run[SPEED_MAX_RUNS] = {0};
     for (unsigned i = 0; i < r->repeats; i++)
         if (!in_child(job, arg, out[i], n_keys)) {
             r->failed = true;

@@ -52,7 +52,7 @@ static void save_sample(const char *path) {
     support_rng rng = support_rng_new(1, 1);
     spec_index *x = NULL;
     spec_index_options o = {.size = sizeof o, .depth = 5};
-    spec_token tok[60];
+    spec_token tok[60] = {0};
     spec_seq s;
     need(!spec_index_new(&x, &o), "new");
     for (size_t k = 0; k < 7; k++) {

@@ -86,6 +86,7 @@ static int try_save(world *w, void *arg) { return spec_index_save(w->index, arg,
 /* ---- worlds ----------------------------------------------------------- */
 
 static void fill(support_rng *rng, spec_token *tok, size_t n, uint32_t alphabet) {
+    memset(tok, 0, n * sizeof *tok);
     for (size_t i = 0; i < n; i++)
         tok[i] =
             i > 30 && support_rng_below(rng, 4) ? tok[i - 17] : (spec_token)support_rng_below(rng, alphabet);
