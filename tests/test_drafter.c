@@ -222,6 +222,30 @@ static void test_optional_entries_may_be_missing(void **state) {
     assert_int_equal(f.rec.ended, 0);
 }
 
+static int rec_save(void *self, uint64_t tenant, const char *path, spec_message *why) {
+    ((recorder *)self)->tenant = tenant;
+    snprintf(why->text, sizeof why->text, "%s", path);
+    return SPEC_ERR_IO;
+}
+
+static void test_save_is_passed_on(void **state) {
+    (void)state;
+    fixture f;
+    spec_message why = {"left over"};
+    open_fixture(&f, &full_ops, 0, 0, 0);
+    assert_int_equal(spec_drafter_save(f.d, 5, "file", &why), SPEC_ERR_UNSUPPORTED);
+    assert_non_null(strstr(why.text, "recorder"));
+    assert_int_equal(spec_drafter_save(NULL, 5, "file", &why), SPEC_ERR_INVALID);
+    assert_int_equal(spec_drafter_save(f.d, 5, NULL, NULL), SPEC_ERR_INVALID);
+    close_fixture(&f);
+    spec_drafter_ops ops = full_ops;
+    ops.save = rec_save;
+    open_fixture(&f, &ops, 0, 0, 0);
+    assert_int_equal(spec_drafter_save(f.d, 5, "file", &why), SPEC_ERR_IO);
+    assert_true(f.rec.tenant == 5 && !strcmp(why.text, "file"));
+    close_fixture(&f);
+}
+
 /* ---- limits --------------------------------------------------------------------------------- */
 
 static void test_budget_and_depth_have_defaults(void **state) {
@@ -543,6 +567,7 @@ int main(void) {
         cmocka_unit_test(test_ops_are_checked),
         cmocka_unit_test(test_every_call_reaches_the_drafter),
         cmocka_unit_test(test_optional_entries_may_be_missing),
+        cmocka_unit_test(test_save_is_passed_on),
         cmocka_unit_test(test_budget_and_depth_have_defaults),
         cmocka_unit_test(test_drafts_are_clipped_at_the_limits),
         cmocka_unit_test(test_begin_refuses_invalid_requests),
