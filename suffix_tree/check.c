@@ -333,31 +333,59 @@ static int check_tops(checker *c) {
 
 /* ---- 5: edges ----------------------------------------------------------- */
 
-/* A block lies within a segment, and nothing else lies there. */
-static int own_block(checker *c, uint32_t id, uint32_t class, const char *owner, uint32_t who) {
-    uint32_t cap = specp_block_cap[class], offset = id & ((1u << EDGE_SHIFT) - 1);
-    if (id >= c->x->edges.used || c->x->edges.used - id < cap || offset + cap > 1u << EDGE_SHIFT)
-        return FAIL(c, "%s %u: block of %u edges at %u is out of range", owner, who, cap, id);
-    for (uint32_t k = 0; k < cap; k++)
+/* A run of records lies within a segment, and nothing else lies there. */
+static int own_run(checker *c, uint32_t id, uint32_t n, const char *owner, uint32_t who) {
+    uint32_t offset = id & ((1u << EDGE_SHIFT) - 1);
+    if (id >= c->x->edges.used || c->x->edges.used - id < n || offset + n > 1u << EDGE_SHIFT)
+        return FAIL(c, "%s %u: block of %u edges at %u is out of range", owner, who, n, id);
+    for (uint32_t k = 0; k < n; k++)
         if (!mark(c->edge_seen, id + k))
             return FAIL(c, "%s %u: block at %u overlaps another", owner, who, id);
     return SPEC_OK;
 }
 
-/* Every free block, and that no record was lost but odd ones at a segment's end. */
+/* A free run carries its length at both ends, and has no free neighbour behind it. */
+static int check_free_run(checker *c, uint32_t list, uint32_t id, uint32_t before) {
+    const spec_index *x = c->x;
+    if (id >= x->edges.used) return FAIL(c, "free list of blocks %u: block at %u is out of range", list, id);
+    const edge *e = block_at(x, id);
+    uint32_t size = e->token < 0 ? 0u - (uint32_t)e->token : 0;
+    if (size == 0 || (size < N_FREE_RUNS - 1 ? size : N_FREE_RUNS - 1) != list)
+        return FAIL(c, "free list of blocks %u: block at %u says its length is %u", list, id, size);
+    int err = own_run(c, id, size, "free list of blocks", list);
+    if (err) return err;
+    if (e[size - 1].token != e->token)
+        return FAIL(c, "free list of blocks %u: block at %u has two lengths", list, id);
+    if (e->count != before) return FAIL(c, "free list of blocks %u: block at %u links back wrongly", list, id);
+    uint32_t after = id + size;
+    if ((after & ((1u << EDGE_SHIFT) - 1)) && after < x->edges.used && block_at(x, after)->token < 0)
+        return FAIL(c, "free list of blocks %u: block at %u stands beside a free one", list, id);
+    return SPEC_OK;
+}
+
+/* Every free run, and that no record was lost. */
 static int check_free_blocks(checker *c) {
     const spec_index *x = c->x;
-    for (uint32_t class = 1; class < N_BLOCK_CLASSES; class ++)
-        for (uint32_t id = x->free_block[class]; id != NONE; id = block_at(x, id)->to) {
-            int err = own_block(c, id, class, "free list of blocks, class", class);
+    if (x->free_run[0] != NONE) return FAIL(c, "free list of blocks 0: no run has no records");
+    for (uint32_t list = 1; list < N_FREE_RUNS; list++) {
+        uint32_t before = NONE;
+        for (uint32_t id = x->free_run[list]; id != NONE; before = id, id = block_at(x, id)->to) {
+            int err = check_free_run(c, list, id, before);
             if (err) return err;
         }
-    if (x->free_block[0] != NONE) return FAIL(c, "free list of blocks: class 0 has no blocks");
+    }
     for (uint32_t i = 0; i < x->edges.used; i++)
-        if (!marked(c->edge_seen, i) && (i + 1) & ((1u << EDGE_SHIFT) - 1))
-            return FAIL(c, "edge record %u is neither in use nor free", i);
+        if (!marked(c->edge_seen, i)) return FAIL(c, "edge record %u is neither in use nor free", i);
     if (c->blocks != x->edges.live)
         return FAIL(c, "%u edge records in use, %u live", c->blocks, x->edges.live);
+    return SPEC_OK;
+}
+
+/* Records in use are never marked as free. */
+static int check_unmarked(checker *c, const state *s, uint32_t id) {
+    for (uint32_t k = 0; k < specp_block_cap[s->kind]; k++)
+        if (block_at(c->x, s->e.block)[k].token < 0)
+            return FAIL(c, "state %u: record %u of its block is marked as free", id, k);
     return SPEC_OK;
 }
 
@@ -387,11 +415,12 @@ static int check_storage(checker *c, uint32_t id) {
         c->hubs++;
         return check_hash(c, s->e.block);
     }
-    if (s->kind >= N_BLOCK_CLASSES || s->n > specp_block_cap[s->kind])
+    if (s->kind >= N_BLOCK_KINDS || s->n > specp_block_cap[s->kind])
         return FAIL(c, "state %u: %u edges in storage of kind %u", id, s->n, s->kind);
     if (s->kind == EDGES_INLINE) return SPEC_OK;
     c->blocks += specp_block_cap[s->kind];
-    return own_block(c, s->e.block, s->kind, "state", id);
+    int err = own_run(c, s->e.block, specp_block_cap[s->kind], "state", id);
+    return err ? err : check_unmarked(c, s, id);
 }
 
 static int check_target(checker *c, uint32_t id, const edge *e) {

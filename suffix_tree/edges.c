@@ -4,7 +4,7 @@
  *
  *   0..1 edges   in the state itself
  *   2..32        a block: `cap` consecutive records of the edge pool, cap from
- *                a short list of classes; freed blocks wait in a list per class
+ *                a short list of classes; freed blocks wait in a list per kind
  *   more         a hub: arrays of its own, and a hash from token to rank
  *
  * Order is kept by swaps: the edge whose count rises from c to c + 1 changes
@@ -16,7 +16,8 @@
 
 #include "index_internal.h"
 
-const uint8_t specp_block_cap[N_BLOCK_CLASSES] = {1, 2, 3, 4, 6, 8, 12, 16, 24, HUB_FROM};
+/* Hubs double until they have room for that many edges, then grow by half. */
+#define LARGE_HUB 1024u
 
 /* ---- hubs ------------------------------------------------------------- */
 
@@ -77,7 +78,8 @@ static void hub_release(spec_index *x, hub *h) {
 /* Fills *h with n edges copied from e, with room for cap. */
 static int hub_make(spec_index *x, hub *h, const edge *e, uint32_t n, uint32_t cap) {
     uint32_t slots = 2 * HUB_FROM;
-    while (slots < 2 * cap) slots *= 2;
+    while (slots / 4 * 3 < cap) slots *= 2;
+    if (specp_over_use(x, (size_t)cap * sizeof *h->e + (size_t)slots * sizeof *h->slot)) return OVER_LIMIT;
     edge *copy = specp_alloc(&x->alloc, cap, sizeof *copy);
     uint32_t *hash = specp_calloc(&x->alloc, slots, sizeof *hash);
     if (!copy || !hash) {
@@ -121,62 +123,12 @@ static void hub_drop(spec_index *x, uint32_t id) {
 
 static int hub_widen(spec_index *x, hub *h) {
     hub wide;
-    int err = hub_make(x, &wide, h->e, h->n, 2 * h->cap);
+    uint32_t more = h->cap < LARGE_HUB ? h->cap : h->cap / 2;
+    int err = hub_make(x, &wide, h->e, h->n, h->cap + more);
     if (err) return err;
     hub_release(x, h);
     *h = wide;
     return SPEC_OK;
-}
-
-/* ---- blocks ----------------------------------------------------------- */
-
-static void block_drop(spec_index *x, uint32_t id, uint32_t class) {
-    block_at(x, id)->to = x->free_block[class];
-    x->free_block[class] = id;
-    x->edges.live -= specp_block_cap[class];
-}
-
-/* Turns what is left of the last segment into free blocks. */
-static void use_up_segment(spec_index *x, uint32_t room) {
-    for (uint32_t class = N_BLOCK_CLASSES - 1; room; class --) {
-        uint32_t cap = specp_block_cap[class];
-        if (class == 0) { /* a single record serves nobody */
-            specp_pool_take(&x->edges, room);
-            return;
-        }
-        for (; room >= cap; room -= cap) {
-            uint32_t id = specp_pool_take(&x->edges, cap);
-            x->edges.live += cap;
-            block_drop(x, id, class);
-        }
-    }
-}
-
-static int block_take(spec_index *x, uint32_t class, uint32_t *out) {
-    uint32_t cap = specp_block_cap[class], id = x->free_block[class];
-    if (id != NONE) {
-        x->free_block[class] = block_at(x, id)->to;
-    } else {
-        pool *p = &x->edges;
-        uint32_t room = specp_pool_room(p);
-        if (room < cap && p->n_seg) {
-            int err = specp_pool_reserve(x, p, room); /* memory for the rest, where it has none yet */
-            if (err) return err;
-            use_up_segment(x, room);
-        }
-        int err = specp_pool_reserve(x, p, cap);
-        if (err) return err;
-        id = specp_pool_take(p, cap);
-    }
-    x->edges.live += cap;
-    *out = id;
-    return SPEC_OK;
-}
-
-static uint32_t class_for(uint32_t n) {
-    uint32_t class = 0;
-    while (specp_block_cap[class] < n) class ++;
-    return class;
 }
 
 /* ---- the edges of a state --------------------------------------------- */
@@ -186,7 +138,7 @@ static void storage_drop(spec_index *x, state *s) {
     if (s->kind == EDGES_HUB)
         hub_drop(x, s->e.block);
     else if (s->kind != EDGES_INLINE)
-        block_drop(x, s->e.block, s->kind);
+        specp_block_drop(x, s->e.block, s->kind);
     s->kind = EDGES_INLINE;
     s->n = 0;
 }
@@ -200,12 +152,12 @@ int specp_edges_reserve(spec_index *x, state *s) {
     uint32_t n, id;
     const edge *e = state_edges(x, s, &n);
     bool to_hub = n == HUB_FROM;
-    uint32_t class = to_hub ? EDGES_HUB : s->kind + 1u;
-    int err = to_hub ? hub_take(x, e, n, 2 * HUB_FROM, &id) : block_take(x, class, &id);
+    uint32_t kind = to_hub ? EDGES_HUB : s->kind + 1u;
+    int err = to_hub ? hub_take(x, e, n, 2 * HUB_FROM, &id) : specp_block_take(x, kind, &id);
     if (err) return err;
     if (!to_hub) memcpy(block_at(x, id), state_edges(x, s, &n), n * sizeof *e);
     storage_drop(x, s);
-    s->kind = (uint8_t) class;
+    s->kind = (uint8_t)kind;
     s->n = to_hub ? 0 : (uint8_t)n;
     s->e.block = id;
     return SPEC_OK;
@@ -289,6 +241,39 @@ void specp_edge_increment(spec_index *x, state *s, edge *e) {
     e->count++;
 }
 
+static void hub_narrow(spec_index *x, hub *h) {
+    hub narrow;
+    if (h->cap <= 2 * HUB_FROM || h->n > h->cap / 8 * 3) return; /* far enough from growing again */
+    if (hub_make(x, &narrow, h->e, h->n, h->cap / 2)) return;
+    hub_release(x, h);
+    *h = narrow;
+}
+
+/* Moves the edges of a state that has lost one to less memory. Only where that
+ * is at hand; what is refused is tried again when the next edge goes. */
+static void shrink(spec_index *x, state *s) {
+    uint32_t n, id;
+    const edge *e = state_edges(x, s, &n);
+    if (n <= 1) {
+        edge one = e[0];
+        storage_drop(x, s);
+        if (n) s->e.one = one;
+        s->n = (uint8_t)n;
+        return;
+    }
+    if (s->kind == EDGES_HUB && n > HUB_FROM / 4 * 3) {
+        hub_narrow(x, hub_at(x, s->e.block));
+        return;
+    }
+    uint32_t kind = specp_block_kind(n + 1); /* room for one more: growth and shrinking do not alternate */
+    if (kind + 1 >= s->kind || !specp_block_at_hand(x, kind) || specp_block_take(x, kind, &id)) return;
+    memcpy(block_at(x, id), e, n * sizeof *e);
+    storage_drop(x, s);
+    s->kind = (uint8_t)kind;
+    s->n = (uint8_t)n;
+    s->e.block = id;
+}
+
 void specp_edge_decrement(spec_index *x, state *s, edge *e) {
     uint32_t n;
     edge *all = state_edges(x, s, &n), *last = group_last(all, n, e);
@@ -298,15 +283,11 @@ void specp_edge_decrement(spec_index *x, state *s, edge *e) {
     if (s->kind == EDGES_HUB) {
         hub *h = hub_at(x, s->e.block);
         hub_leave(h, last->token);
-        n = --h->n;
+        h->n--;
     } else {
-        n = --s->n;
+        s->n--;
     }
-    if (n > 1 || s->kind == EDGES_INLINE) return;
-    edge one = all[0];
-    storage_drop(x, s);
-    if (n) s->e.one = one;
-    s->n = (uint8_t)n;
+    if (s->kind != EDGES_INLINE) shrink(x, s);
 }
 
 int specp_edges_copy(spec_index *x, state *to, const state *from) {
@@ -318,11 +299,11 @@ int specp_edges_copy(spec_index *x, state *to, const state *from) {
         to->kind = EDGES_HUB;
         to->e.block = id;
     } else if (n > 1) {
-        uint32_t class = class_for(n);
-        int err = block_take(x, class, &id);
+        uint32_t kind = specp_block_kind(n);
+        int err = specp_block_take(x, kind, &id);
         if (err) return err;
         memcpy(block_at(x, id), state_edges(x, from, &n), n * sizeof *e);
-        to->kind = (uint8_t) class;
+        to->kind = (uint8_t)kind;
         to->e.block = id;
         to->n = (uint8_t)n;
     } else {

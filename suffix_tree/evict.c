@@ -2,8 +2,9 @@
 /*
  * evict.c - who goes when memory runs short, and how slowly.
  *
- * A victim loses tokens from its end, a few for each token appended, so that no
- * append stops for long. FIFO takes the head of the list by age. LRU keeps a
+ * The limit is on what is allocated. An append that needs more first takes some
+ * tokens from a victim, whose records it then finds free; it never stops to evict
+ * a long sequence whole. FIFO takes the head of the list by age. LRU keeps a
  * binary heap whose keys are lower bounds: a sequence enters with its stamp of
  * the moment, later uses only raise the stamp; when it comes to the top with an
  * old key, it sinks with the new one. So uses cost a store, and may happen
@@ -11,12 +12,20 @@
  */
 #include "index_internal.h"
 
-/* Eviction begins this share of the limit below it, because free records serve
- * only their own kind. */
-#define MARGIN_SHARE 16
-/* Tokens evicted for each one appended, and at least, while over the limit. */
-#define PACE  2
+/* This share of the limit is left for records that are free just now. */
+#define FREE_SHARE 16
+
+/* Tokens that a victim loses at a time. */
 #define SLICE 64
+
+bool specp_over_limit(const spec_index *x, size_t more) {
+    return x->memory_limit && !x->may_grow && x->bytes + x->map_bytes + more > x->memory_limit;
+}
+
+bool specp_over_use(const spec_index *x, size_t more) {
+    size_t limit = x->memory_limit - x->memory_limit / FREE_SHARE;
+    return x->memory_limit && !x->may_grow && specp_bytes_used(x) + more > limit;
+}
 
 void specp_seq_use(const spec_index *x, uint32_t seq) {
     if (x->evict != SPEC_EVICT_LRU) return;
@@ -125,15 +134,10 @@ static size_t take_tokens(spec_index *x, uint32_t seq, size_t n) {
     return taken;
 }
 
-void specp_evict_some(spec_index *x, uint32_t keep, size_t n) {
-    if (!x->memory_limit) return;
-    size_t limit = x->memory_limit - x->memory_limit / MARGIN_SHARE;
-    size_t left = n < SLICE / PACE ? SLICE : PACE * n;
-    while (left && specp_bytes_used(x) > limit) {
-        uint32_t v = victim(x, keep);
-        if (v == NONE) return;
-        left -= take_tokens(x, v, left < 8 ? left : 8);
-    }
+bool specp_evict_slice(spec_index *x, uint32_t keep) {
+    uint32_t v = victim(x, keep);
+    if (v != NONE) take_tokens(x, v, SLICE);
+    return v != NONE;
 }
 
 int spec_index_evict(spec_index *x, uint64_t max_tokens) {

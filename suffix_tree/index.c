@@ -36,7 +36,7 @@ spec_index *specp_index_shell(const spec_allocator *user, uint32_t depth) {
     specp_pool_init(&x->hubs, sizeof(hub), HUBS_SHIFT);
     specp_pool_init(&x->seqs, sizeof(sequence), SEQ_SHIFT);
     x->free_chunk = x->free_state = x->free_hub = x->free_seq = NONE;
-    for (size_t i = 0; i < N_BLOCK_CLASSES; i++) x->free_block[i] = NONE;
+    for (size_t i = 0; i < N_FREE_RUNS; i++) x->free_run[i] = NONE;
     x->oldest = x->newest = NONE;
     x->next_serial = 1;
     x->chain = specp_alloc(&x->alloc, depth, sizeof *x->chain);
@@ -112,8 +112,10 @@ static void enlist(spec_index *x, uint32_t i) {
 int spec_index_begin(spec_index *x, spec_seq *out) {
     if (!x || !out) return SPEC_ERR_INVALID;
     if (x->next_serial == UINT32_MAX) return SPEC_ERR_FULL;
+    x->may_grow = true; /* by a slot: appends will evict for it */
     int err = x->free_seq != NONE ? SPEC_OK : specp_pool_reserve(x, &x->seqs, 1);
     if (!err) err = specp_heap_reserve(x);
+    x->may_grow = false;
     if (err) return err;
     uint32_t i = x->free_seq;
     if (i != NONE)
@@ -149,6 +151,15 @@ void specp_seq_drop(spec_index *x, uint32_t i) {
     x->seqs.live--;
 }
 
+/* One token, with room made for it under the memory limit: slice by slice until
+ * records of the kind that is short are free. */
+static int append_within_limit(spec_index *x, uint32_t seq, spec_token t) {
+    int err;
+    while ((err = specp_append_token(x, seq, t)) == OVER_LIMIT) x->may_grow = !specp_evict_slice(x, seq);
+    x->may_grow = false;
+    return err;
+}
+
 int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t n) {
     if (!x || (n && !tok)) return SPEC_ERR_INVALID;
     sequence *s = specp_seq_find(x, seq);
@@ -158,7 +169,7 @@ int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t
         if (tok[i] < 0) return SPEC_ERR_INVALID;
     x->version++; /* classes may be split even when the append fails */
     for (size_t i = 0; i < n; i++) {
-        int err = specp_append_token(x, (uint32_t)seq, tok[i]);
+        int err = append_within_limit(x, (uint32_t)seq, tok[i]);
         if (err) {
             while (i--) specp_truncate_token(x, (uint32_t)seq);
             return err;
@@ -166,7 +177,6 @@ int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t
     }
     x->tokens_total += n;
     specp_seq_use(x, (uint32_t)seq);
-    specp_evict_some(x, (uint32_t)seq, n);
     return SPEC_OK;
 }
 

@@ -65,6 +65,7 @@
 #define HELD       0x80000000u /* in slot.up: the longest class here is explicit */
 #define NONE       0xffffffffu
 #define ROOT       0u
+#define OVER_LIMIT (-1000) /* beside the spec_err codes */
 #define MAX_PLACES 0x7fffffe0u /* places and explicit ids stay below SINGLE */
 
 /* ---- text ------------------------------------------------------------- */
@@ -94,7 +95,7 @@ typedef struct edge {
 } edge;
 
 /* Where a state keeps its edges: `one` (INLINE), a block of the edge pool
- * (block classes 1..), or a hub: an array of its own with a hash. */
+ * (block kinds 1..), or a hub: an array of its own with a hash. */
 enum { EDGES_INLINE = 0, EDGES_HUB = 255 };
 
 typedef struct state { /* 32 bytes: never straddles a cache line */
@@ -102,7 +103,7 @@ typedef struct state { /* 32 bytes: never straddles a cache line */
     uint32_t count;    /* 0: free */
     uint32_t last;     /* a place where it occurs, the latest one known; or NONE */
     uint16_t len;      /* of its longest string */
-    uint8_t kind;      /* EDGES_INLINE, a block class, or EDGES_HUB */
+    uint8_t kind;      /* EDGES_INLINE, a block kind, or EDGES_HUB */
     uint8_t n;         /* edges, when not a hub */
     union {
         edge one;
@@ -115,11 +116,12 @@ typedef struct hub {
     edge *e;        /* (cap) */
     uint32_t *slot; /* (slots) index + 1 of the edge with that token, 0 = empty; linear probing */
     uint32_t n, cap;
-    uint32_t slots; /* power of two, at least 2 * cap */
+    uint32_t slots; /* power of two, at least 4/3 * cap */
     bool mapped;    /* the arrays lie in the snapshot's mapping */
 } hub;
 
-#define N_BLOCK_CLASSES 10
+#define N_BLOCK_KINDS 10u
+#define N_FREE_RUNS 34u /* lists of free runs of edge records: of 1, ..., 32, and of more */
 #define HUB_FROM        32u /* a state with more edges becomes a hub */
 
 /* ---- sequences -------------------------------------------------------- */
@@ -168,11 +170,12 @@ struct spec_index {
     uint32_t depth;
     spec_evict evict;
     size_t memory_limit;
+    bool may_grow; /* beyond it: eviction did not help */
     uint64_t tokenizer_id;
 
     pool text, chunks, states, edges, hubs, seqs;
     uint32_t free_chunk, free_state, free_hub, free_seq;
-    uint32_t free_block[N_BLOCK_CLASSES];
+    uint32_t free_run[N_FREE_RUNS];
 
     uint32_t *chain;         /* (depth) scratch of append */
     uint32_t oldest, newest; /* sequences by age */
@@ -279,9 +282,17 @@ uint32_t specp_pool_room(const pool *p);
 int specp_pool_reserve(spec_index *x, pool *p, uint32_t n);
 uint32_t specp_pool_take(pool *p, uint32_t n);
 
-/* ---- edges.c ---------------------------------------------------------- */
+/* ---- blocks.c: room for edges ------------------------------------------ */
 
-extern const uint8_t specp_block_cap[N_BLOCK_CLASSES]; /* edges in a block, by class; [0] is inline */
+extern const uint8_t specp_block_cap[N_BLOCK_KINDS]; /* edges in a block, by kind; [0] is inline */
+uint32_t specp_block_kind(uint32_t n);               /* the least kind for n edges, n <= HUB_FROM */
+
+int specp_block_take(spec_index *x, uint32_t kind, uint32_t *out);
+void specp_block_drop(spec_index *x, uint32_t id, uint32_t kind);
+/* Can a block be had without memory from outside? */
+bool specp_block_at_hand(const spec_index *x, uint32_t kind);
+
+/* ---- edges.c ---------------------------------------------------------- */
 
 edge *specp_hub_find(const hub *h, spec_token t);
 
@@ -336,8 +347,14 @@ void specp_seq_drop(spec_index *x, uint32_t i); /* an empty sequence's slot */
 int specp_append_token(spec_index *x, uint32_t seq, spec_token t);
 void specp_truncate_token(spec_index *x, uint32_t seq);
 
-/* Takes about n tokens from victims if the memory limit asks for it. */
-void specp_evict_some(spec_index *x, uint32_t keep, size_t n);
+/* Would that many more bytes pass the memory limit? Then reserving fails with
+ * OVER_LIMIT, which stays inside: the caller evicts and tries again. */
+bool specp_over_limit(const spec_index *x, size_t more);
+/* The same for memory that goes back when it is not needed: hubs. It is held
+ * against what is in use, which eviction brings down. */
+bool specp_over_use(const spec_index *x, size_t more);
+/* Takes some tokens from the next victim; false when there is none but keep. */
+bool specp_evict_slice(spec_index *x, uint32_t keep);
 int specp_heap_reserve(spec_index *x);
 void specp_heap_add(spec_index *x, uint32_t seq);
 void specp_heap_remove(spec_index *x, uint32_t seq);

@@ -52,6 +52,7 @@ static int add_segment(spec_index *x, pool *p, uint32_t n) {
     uint32_t records = full;
     if (p->n_seg == 0)
         for (records = FIRST_RECORDS; records < n;) records *= 2;
+    if (specp_over_limit(x, (size_t)records * p->size)) return OVER_LIMIT;
     void *m = specp_alloc(&x->alloc, records, p->size);
     if (!m) return SPEC_ERR_NOMEM;
     p->seg[p->n_seg++] = m;
@@ -67,6 +68,7 @@ static int widen_segment(spec_index *x, pool *p, uint32_t n) {
     records = min_u32(records, seg_records(p));
     void **seg = &p->seg[p->n_seg - 1];
     bool mapped = first < p->mapped;
+    if (specp_over_limit(x, (size_t)(records - (mapped ? 0 : have)) * p->size)) return OVER_LIMIT;
     void *m = mapped ? specp_alloc(&x->alloc, records, p->size)
                      : specp_resize(&x->alloc, *seg, have, records, p->size);
     if (!m) return SPEC_ERR_NOMEM;

@@ -63,7 +63,7 @@ typedef struct snap_header {
     uint64_t tokens_total, evicted, evicted_tokens;
     uint64_t clock;
     uint32_t free_chunk, free_state, free_hub, free_seq;
-    uint32_t free_block[N_BLOCK_CLASSES];
+    uint32_t free_run[N_FREE_RUNS];
     uint32_t oldest, newest;
     uint32_t next_serial;
     uint32_t chain_max;
@@ -78,7 +78,7 @@ typedef union snap_page {
 /* A change of these is another version of the format. */
 _Static_assert(sizeof(slot) == 8 && sizeof(chunk) == 20 && sizeof(state) == 32, "records of the snapshot");
 _Static_assert(sizeof(edge) == 12 && sizeof(sequence) == 48 && sizeof(snap_hub) == 12, "records too");
-_Static_assert(sizeof(snap_section) == 40 && sizeof(snap_header) == 464, "no padding in the header");
+_Static_assert(sizeof(snap_section) == 40 && sizeof(snap_header) == 560, "no padding in the header");
 _Static_assert(sizeof(snap_page) == SNAP_PAGE, "the header fits its page");
 _Static_assert(SNAP_BUFFER % 240 == 0, "240 is a multiple of every record's size");
 
@@ -109,6 +109,10 @@ snap_sum specp_snap_sum_begin(void);
 void specp_snap_sum_add(snap_sum *s, const void *data, size_t bytes); /* a multiple of 64 */
 uint64_t specp_snap_sum_end(const snap_sum *s);
 uint64_t specp_snap_page_sum(const snap_page *p);
+
+/* A path as messages show it: the end of a long one, so that room is left for
+ * the reason. */
+const char *specp_snap_shown(const char *path);
 
 /* Writes "PATH: DOING: the text of the error" into *why; SPEC_ERR_IO, with errno = error. */
 int specp_snap_io_error(spec_message *why, const char *path, const char *doing, int error);

@@ -45,8 +45,10 @@ const snap_kind_info specp_snap_kinds[SNAP_SECTIONS] = {
     [SNAP_ARRAYS] = {"arrays of hubs", 1, 0},
 };
 
+#define MAX_SHOWN 300 /* bytes of a path in a message, which has room for 511 */
+
 typedef struct loader {
-    const char *path;
+    const char *path, *shown; /* shown: in messages */
     spec_message *why;
     spec_index_load_options options;
     int fd;
@@ -110,6 +112,14 @@ uint64_t specp_snap_page_sum(const snap_page *p) {
 
 /* ---- 1: the file -------------------------------------------------------- */
 
+const char *specp_snap_shown(const char *path) {
+    size_t n = strlen(path);
+    if (n <= MAX_SHOWN) return path;
+    path += n - MAX_SHOWN;
+    while (((unsigned char)*path & 0xc0) == 0x80) path++; /* not from the middle of a UTF-8 character */
+    return path;
+}
+
 int specp_snap_io_error(spec_message *why, const char *path, const char *doing, int error) {
     char text[128] = "";
     if (strerror_r(error, text, sizeof text)) snprintf(text, sizeof text, "error %d", error);
@@ -123,17 +133,17 @@ static int open_file(loader *l) {
     struct stat st;
     l->fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (l->fd < 0 && errno == ENOENT)
-        return specp_fail(l->why, SPEC_ERR_NOT_FOUND, "%s: there is no such file", l->path);
-    if (l->fd < 0) return specp_snap_io_error(l->why, l->path, "opening", errno);
-    if (fstat(l->fd, &st)) return specp_snap_io_error(l->why, l->path, "looking at it", errno);
+        return specp_fail(l->why, SPEC_ERR_NOT_FOUND, "%s: there is no such file", l->shown);
+    if (l->fd < 0) return specp_snap_io_error(l->why, l->shown, "opening", errno);
+    if (fstat(l->fd, &st)) return specp_snap_io_error(l->why, l->shown, "looking at it", errno);
     if (S_ISDIR(st.st_mode))
         return specp_fail(l->why, SPEC_ERR_IO, "%s: is a directory, expected a snapshot of an index",
-                          l->path);
+                          l->shown);
     if (!S_ISREG(st.st_mode))
         return specp_fail(l->why, SPEC_ERR_IO, "%s: is not a regular file, expected a snapshot of an index",
-                          l->path);
+                          l->shown);
     l->file_bytes = (uint64_t)st.st_size;
-    if (l->file_bytes == 0) return CORRUPT(l, "%s: is empty, expected a snapshot of an index", l->path);
+    if (l->file_bytes == 0) return CORRUPT(l, "%s: is empty, expected a snapshot of an index", l->shown);
     return SPEC_OK;
 }
 
@@ -143,8 +153,8 @@ static int read_at(const loader *l, void *to, size_t n, uint64_t at) {
     while (n) {
         ssize_t got = pread(l->fd, out, n, (off_t)at);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return specp_snap_io_error(l->why, l->path, "reading", errno);
-        if (got == 0) return CORRUPT(l, "%s: ends at byte %" PRIu64 " while being read", l->path, at);
+        if (got < 0) return specp_snap_io_error(l->why, l->shown, "reading", errno);
+        if (got == 0) return CORRUPT(l, "%s: ends at byte %" PRIu64 " while being read", l->shown, at);
         out += got;
         n -= (size_t)got;
         at += (uint64_t)got;
@@ -160,22 +170,22 @@ static int read_page(loader *l) {
     int err = read_at(l, l->page.bytes, there, 0);
     if (err) return err;
     if (memcmp(h->magic, SNAP_MAGIC, there < SNAP_MAGIC_BYTES ? there : SNAP_MAGIC_BYTES) != 0)
-        return CORRUPT(l, "%s: is not a snapshot of an index (its first bytes are others)", l->path);
+        return CORRUPT(l, "%s: is not a snapshot of an index (its first bytes are others)", l->shown);
     if (there < SNAP_PAGE)
-        return CORRUPT(l, "%s: is cut short: %" PRIu64 " bytes, the header alone has %u", l->path,
+        return CORRUPT(l, "%s: is cut short: %" PRIu64 " bytes, the header alone has %u", l->shown,
                        l->file_bytes, SNAP_PAGE);
     if (h->order == 0x04030201u)
-        return specp_fail(l->why, SPEC_ERR_VERSION, "%s: was written in the other byte order", l->path);
+        return specp_fail(l->why, SPEC_ERR_VERSION, "%s: was written in the other byte order", l->shown);
     if (h->order != SNAP_ORDER)
-        return CORRUPT(l, "%s: its header is damaged: byte-order mark %08" PRIx32 ", expected %08x", l->path,
+        return CORRUPT(l, "%s: its header is damaged: byte-order mark %08" PRIx32 ", expected %08x", l->shown,
                        h->order, SNAP_ORDER);
     if (h->version != SNAP_VERSION)
         return specp_fail(l->why, SPEC_ERR_VERSION, "%s: has format version %" PRIu32 ", expected %u",
-                          l->path, h->version, SNAP_VERSION);
+                          l->shown, h->version, SNAP_VERSION);
     if (h->sum != specp_snap_page_sum(&l->page))
-        return CORRUPT(l, "%s: its header or section table is damaged: the checksum differs", l->path);
+        return CORRUPT(l, "%s: its header or section table is damaged: the checksum differs", l->shown);
     if (h->file_bytes != l->file_bytes)
-        return CORRUPT(l, "%s: %s: %" PRIu64 " bytes, expected %" PRIu64, l->path,
+        return CORRUPT(l, "%s: %s: %" PRIu64 " bytes, expected %" PRIu64, l->shown,
                        l->file_bytes < h->file_bytes ? "is cut short" : "has more behind its end",
                        l->file_bytes, h->file_bytes);
     return SPEC_OK;
@@ -189,14 +199,14 @@ static int check_layout(loader *l) {
         return specp_fail(l->why, SPEC_ERR_VERSION,
                           "%s: %" PRIu32 " sections, chunks of %" PRIu32 ", segments of %" PRIu32
                           "; expected %d, %u, %u",
-                          l->path, h->n_sections, h->chunk_slots, h->edge_segment, SNAP_SECTIONS, CHUNK_SLOTS,
-                          1u << EDGE_SHIFT);
+                          l->shown, h->n_sections, h->chunk_slots, h->edge_segment, SNAP_SECTIONS,
+                          CHUNK_SLOTS, 1u << EDGE_SHIFT);
     for (uint32_t k = 0; k < SNAP_SECTIONS; k++)
         if (h->section[k].kind != k || h->section[k].record != specp_snap_kinds[k].record)
             return specp_fail(l->why, SPEC_ERR_VERSION,
                               "%s: section %" PRIu32 " is of kind %" PRIu32 " with records of %" PRIu32
                               " bytes; expected %s of %" PRIu32,
-                              l->path, k, h->section[k].kind, h->section[k].record, specp_snap_kinds[k].name,
+                              l->shown, k, h->section[k].kind, h->section[k].record, specp_snap_kinds[k].name,
                               specp_snap_kinds[k].record);
     return SPEC_OK;
 }
@@ -211,19 +221,19 @@ static int check_sections(loader *l) {
         uint64_t segment = 1ull << specp_snap_kinds[k].shift;
         if ((t->used + segment - 1) / segment * segment > MAX_PLACES || t->live > t->used)
             return CORRUPT(l, "%s: section %s: %" PRIu32 " live of %" PRIu32 " records, out of range",
-                           l->path, name, t->live, t->used);
+                           l->shown, name, t->live, t->used);
         if (t->offset != at || t->bytes > l->file_bytes - at || snap_padded(t->bytes) > l->file_bytes - at)
             return CORRUPT(l,
                            "%s: section %s: %" PRIu64 " bytes at %" PRIu64 "; expected at %" PRIu64
                            ", within %" PRIu64,
-                           l->path, name, t->bytes, t->offset, at, l->file_bytes);
+                           l->shown, name, t->bytes, t->offset, at, l->file_bytes);
         if (k != SNAP_ARRAYS && t->bytes != (uint64_t)t->used * t->record)
-            return CORRUPT(l, "%s: section %s: %" PRIu64 " bytes are not %" PRIu32 " records", l->path, name,
+            return CORRUPT(l, "%s: section %s: %" PRIu64 " bytes are not %" PRIu32 " records", l->shown, name,
                            t->bytes, t->used);
         at += snap_padded(t->bytes);
     }
     if (at != l->file_bytes)
-        return CORRUPT(l, "%s: the sections end at %" PRIu64 ", the file at %" PRIu64, l->path, at,
+        return CORRUPT(l, "%s: the sections end at %" PRIu64 ", the file at %" PRIu64, l->shown, at,
                        l->file_bytes);
     return SPEC_OK;
 }
@@ -233,8 +243,8 @@ static bool valid_head(const snap_header *h, uint32_t id, uint32_t kind) {
 }
 
 static bool valid_heads(const snap_header *h) {
-    for (size_t i = 0; i < N_BLOCK_CLASSES; i++)
-        if (!valid_head(h, h->free_block[i], SNAP_EDGES)) return false;
+    for (size_t i = 0; i < N_FREE_RUNS; i++)
+        if (!valid_head(h, h->free_run[i], SNAP_EDGES)) return false;
     return valid_head(h, h->free_chunk, SNAP_CHUNKS) && valid_head(h, h->free_state, SNAP_STATES) &&
            valid_head(h, h->free_hub, SNAP_HUBS) && valid_head(h, h->free_seq, SNAP_SEQS) &&
            valid_head(h, h->oldest, SNAP_SEQS) && valid_head(h, h->newest, SNAP_SEQS);
@@ -244,19 +254,19 @@ static int check_numbers(loader *l) {
     const snap_header *h = &l->page.h;
     const snap_section *t = h->section;
     if (h->depth < SPEC_INDEX_MIN_DEPTH || h->depth > SPEC_INDEX_MAX_DEPTH)
-        return CORRUPT(l, "%s: depth %" PRIu32 ", expected %d to %d", l->path, h->depth, SPEC_INDEX_MIN_DEPTH,
-                       SPEC_INDEX_MAX_DEPTH);
-    if (t[SNAP_STATES].used == 0) return CORRUPT(l, "%s: there is no root state", l->path);
+        return CORRUPT(l, "%s: depth %" PRIu32 ", expected %d to %d", l->shown, h->depth,
+                       SPEC_INDEX_MIN_DEPTH, SPEC_INDEX_MAX_DEPTH);
+    if (t[SNAP_STATES].used == 0) return CORRUPT(l, "%s: there is no root state", l->shown);
     if (t[SNAP_TEXT].used != (uint64_t)t[SNAP_CHUNKS].used * CHUNK_SLOTS)
-        return CORRUPT(l, "%s: %" PRIu32 " slots of text in %" PRIu32 " chunks of %u", l->path,
+        return CORRUPT(l, "%s: %" PRIu32 " slots of text in %" PRIu32 " chunks of %u", l->shown,
                        t[SNAP_TEXT].used, t[SNAP_CHUNKS].used, CHUNK_SLOTS);
-    if (!valid_heads(h)) return CORRUPT(l, "%s: a list begins with an id out of range", l->path);
+    if (!valid_heads(h)) return CORRUPT(l, "%s: a list begins with an id out of range", l->shown);
     if (h->next_serial == 0 || h->n_loose > t[SNAP_STATES].used || h->n_singles > t[SNAP_TEXT].used ||
         h->tokens_total > UINT64_MAX / 2 || h->clock > UINT64_MAX / 2)
-        return CORRUPT(l, "%s: a total in the header is out of range", l->path);
+        return CORRUPT(l, "%s: a total in the header is out of range", l->shown);
     if (l->options.tokenizer_id && h->tokenizer_id != l->options.tokenizer_id)
         return specp_fail(l->why, SPEC_ERR_INVALID,
-                          "%s: made with tokenizer %016" PRIx64 ", expected %016" PRIx64, l->path,
+                          "%s: made with tokenizer %016" PRIx64 ", expected %016" PRIx64, l->shown,
                           h->tokenizer_id, l->options.tokenizer_id);
     return SPEC_OK;
 }
@@ -273,7 +283,7 @@ static int verify_section(const loader *l, uint32_t kind, uint8_t *buffer) {
         specp_snap_sum_add(&sum, buffer, n);
     }
     if (specp_snap_sum_end(&sum) != t->sum)
-        return CORRUPT(l, "%s: section %s is damaged: the checksum differs", l->path,
+        return CORRUPT(l, "%s: section %s is damaged: the checksum differs", l->shown,
                        specp_snap_kinds[kind].name);
     return SPEC_OK;
 }
@@ -281,7 +291,7 @@ static int verify_section(const loader *l, uint32_t kind, uint8_t *buffer) {
 static int verify_data(const loader *l) {
     const spec_allocator *a = &l->options.alloc;
     uint8_t *buffer = specp_alloc(a, SNAP_BUFFER, 1);
-    if (!buffer) return specp_fail(l->why, SPEC_ERR_NOMEM, "%s: no memory to verify it", l->path);
+    if (!buffer) return specp_fail(l->why, SPEC_ERR_NOMEM, "%s: no memory to verify it", l->shown);
     int err = SPEC_OK;
     for (uint32_t k = 0; !err && k < SNAP_SECTIONS; k++) err = verify_section(l, k, buffer);
     specp_release(a, buffer, SNAP_BUFFER, 1);
@@ -291,7 +301,7 @@ static int verify_data(const loader *l) {
 /* ---- 4: the index ------------------------------------------------------- */
 
 static int no_memory(const loader *l) {
-    return specp_fail(l->why, SPEC_ERR_NOMEM, "%s: no memory to load it", l->path);
+    return specp_fail(l->why, SPEC_ERR_NOMEM, "%s: no memory to load it", l->shown);
 }
 
 static int map_file(const loader *l) {
@@ -299,7 +309,7 @@ static int map_file(const loader *l) {
     if (l->file_bytes > SIZE_MAX) return no_memory(l);
     void *map =
         mmap(NULL, (size_t)l->file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, l->fd, 0);
-    if (map == MAP_FAILED) return specp_snap_io_error(l->why, l->path, "mapping", errno);
+    if (map == MAP_FAILED) return specp_snap_io_error(l->why, l->shown, "mapping", errno);
     x->map = map;
     x->map_bytes = (size_t)l->file_bytes;
     return SPEC_OK;
@@ -342,7 +352,7 @@ static int map_hub(const loader *l, uint32_t id, const snap_hub *from, uint64_t 
         return CORRUPT(l,
                        "%s: hub %" PRIu32 ": %" PRIu32 " edges, room for %" PRIu32 ", a hash of %" PRIu32
                        " slots: out of range",
-                       l->path, id, from->n, from->cap, from->slots);
+                       l->shown, id, from->n, from->cap, from->slots);
     uint8_t *arrays = section_data(l, SNAP_ARRAYS) + *at;
     to->e = (edge *)arrays;
     to->slot = (uint32_t *)(arrays + edges);
@@ -369,13 +379,13 @@ static int load_hubs(const loader *l) {
     x->hubs.live = t->live;
     x->hub_bytes = at;
     if (at != l->page.h.section[SNAP_ARRAYS].bytes)
-        return CORRUPT(l, "%s: arrays of hubs: %" PRIu64 " bytes, hubs claim %" PRIu64, l->path,
+        return CORRUPT(l, "%s: arrays of hubs: %" PRIu64 " bytes, hubs claim %" PRIu64, l->shown,
                        l->page.h.section[SNAP_ARRAYS].bytes, at);
     return SPEC_OK;
 }
 
 static int wrong_live(const loader *l) {
-    return CORRUPT(l, "%s: section sequences: not %" PRIu32 " are live", l->path, l->x->seqs.live);
+    return CORRUPT(l, "%s: section sequences: not %" PRIu32 " are live", l->shown, l->x->seqs.live);
 }
 
 /* A heap of all sequences. Where the index that was saved kept no stamps, age
@@ -407,7 +417,7 @@ static void take_numbers(spec_index *x, const snap_header *h) {
     x->free_state = h->free_state;
     x->free_hub = h->free_hub;
     x->free_seq = h->free_seq;
-    memcpy(x->free_block, h->free_block, sizeof x->free_block);
+    memcpy(x->free_run, h->free_run, sizeof x->free_run);
     x->oldest = h->oldest;
     x->newest = h->newest;
     x->next_serial = h->next_serial;
@@ -426,7 +436,6 @@ static int build(loader *l) {
     if (!l->x) return no_memory(l);
     spec_index *x = l->x;
     x->evict = l->options.evict;
-    x->memory_limit = l->options.memory_limit;
     take_numbers(x, &l->page.h);
     int err = map_file(l);
     if (!err) err = map_pool(l, SNAP_TEXT, &x->text);
@@ -436,6 +445,7 @@ static int build(loader *l) {
     if (!err) err = map_pool(l, SNAP_SEQS, &x->seqs);
     if (!err) err = load_hubs(l);
     if (!err) err = load_heap(l);
+    x->memory_limit = l->options.memory_limit; /* from here on: appends will evict, loading does not */
     return err;
 }
 
@@ -453,13 +463,13 @@ static int load(loader *l) {
 int spec_index_load(spec_index **out, const char *path, const spec_index_load_options *options,
                     spec_message *why) {
     if (why) why->text[0] = '\0';
-    loader l = {.path = path, .why = why, .fd = -1};
     if (!out || !path) return specp_fail(why, SPEC_ERR_INVALID, "no path, or no place for the index, given");
+    loader l = {.path = path, .shown = specp_snap_shown(path), .why = why, .fd = -1};
     if (options && options->size != sizeof l.options)
-        return specp_fail(why, SPEC_ERR_INVALID, "%s: load options of another size", path);
+        return specp_fail(why, SPEC_ERR_INVALID, "%s: load options of another size", l.shown);
     if (options) l.options = *options;
     if (l.options.evict != SPEC_EVICT_FIFO && l.options.evict != SPEC_EVICT_LRU)
-        return specp_fail(why, SPEC_ERR_INVALID, "%s: unknown eviction policy %d", path,
+        return specp_fail(why, SPEC_ERR_INVALID, "%s: unknown eviction policy %d", l.shown,
                           (int)l.options.evict);
     int err = load(&l), error = errno;
     if (l.fd >= 0) close(l.fd);

@@ -28,7 +28,7 @@
 
 typedef struct saver {
     const spec_index *x;
-    const char *path;
+    const char *path, *shown; /* shown: in messages */
     spec_message *why;
     int error;        /* errno of the failure, for the caller */
     char *names;      /* directory and temporary name, in one block */
@@ -39,15 +39,15 @@ typedef struct saver {
     int dir_fd, fd;
     uint8_t *buffer; /* (SNAP_BUFFER) */
     size_t buffered;
-    uint64_t *live, *heads; /* bit sets over edge records: edges; first records of free blocks */
-    uint64_t at;            /* where the buffer will go in the file */
-    snap_sum sum;           /* of the section */
+    uint64_t *live; /* bit set over edge records: edges, and the ends of free blocks */
+    uint64_t at;    /* where the buffer will go in the file */
+    snap_sum sum;   /* of the section */
     snap_page page;
 } saver;
 
 static int fail(saver *s, const char *doing) {
     s->error = errno;
-    return specp_snap_io_error(s->why, s->path, doing, s->error);
+    return specp_snap_io_error(s->why, s->shown, doing, s->error);
 }
 
 /* ---- the file ----------------------------------------------------------- */
@@ -57,10 +57,10 @@ static int open_directory(saver *s) {
     const char *slash = strrchr(s->path, '/');
     size_t dir = slash ? (size_t)(slash - s->path) + 1 : 0;
     s->base = s->path + dir;
-    if (!*s->base) return specp_fail(s->why, SPEC_ERR_INVALID, "%s: names a directory", s->path);
+    if (!*s->base) return specp_fail(s->why, SPEC_ERR_INVALID, "%s: names a directory", s->shown);
     s->name_room = dir + 2 + strlen(s->base) + TEMP_ROOM;
     s->names = specp_calloc(&s->x->user_alloc, s->name_room, 1);
-    if (!s->names) return specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory for its name", s->path);
+    if (!s->names) return specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory for its name", s->shown);
     if (dir)
         memcpy(s->names, s->path, dir);
     else
@@ -77,7 +77,7 @@ static int open_temporary(saver *s) {
     bool replaces = fstatat(s->dir_fd, s->base, &old, 0) == 0;
     if (!replaces && errno != ENOENT) return fail(s, "looking at it");
     if (replaces && !S_ISREG(old.st_mode))
-        return specp_fail(s->why, SPEC_ERR_IO, "%s: is not a regular file, and is not replaced", s->path);
+        return specp_fail(s->why, SPEC_ERR_IO, "%s: is not a regular file, and is not replaced", s->shown);
     for (unsigned n = 0; s->fd < 0; n++) {
         snprintf(s->temp, strlen(s->base) + TEMP_ROOM, "%s.%ld-%u.tmp", s->base, (long)getpid(), n);
         s->fd = openat(s->dir_fd, s->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, replaces ? 0600 : 0666);
@@ -135,7 +135,7 @@ static void set_bit(uint64_t *bits, uint32_t i) { bits[i >> 6] |= 1ull << (i & 6
 static bool has_bit(const uint64_t *bits, uint32_t i) { return bits[i >> 6] >> (i & 63) & 1; }
 
 static int damaged(const saver *s, const char *what) {
-    return specp_fail(s->why, SPEC_ERR_CORRUPT, "%s: not written, the index is damaged: %s", s->path, what);
+    return specp_fail(s->why, SPEC_ERR_CORRUPT, "%s: not written, the index is damaged: %s", s->shown, what);
 }
 
 /* Edge records do not tell whether they are live: their owners do. */
@@ -148,10 +148,13 @@ static int mark_edges(saver *s) {
         if (p->e.block >= used || used - p->e.block < p->n) return damaged(s, "a block out of range");
         for (uint32_t k = 0; k < p->n; k++) set_bit(s->live, p->e.block + k);
     }
-    for (uint32_t class = 1; class < N_BLOCK_CLASSES; class ++)
-        for (uint32_t id = x->free_block[class]; id != NONE; id = block_at(x, id)->to) {
-            if (id >= used || has_bit(s->heads, id)) return damaged(s, "a list of free blocks");
-            set_bit(s->heads, id);
+    for (uint32_t list = 1; list < N_FREE_RUNS; list++)
+        for (uint32_t id = x->free_run[list]; id != NONE; id = block_at(x, id)->to) {
+            if (id >= used || has_bit(s->live, id)) return damaged(s, "a list of free blocks");
+            uint32_t size = 0u - (uint32_t)block_at(x, id)->token;
+            if (size == 0 || size > used - id) return damaged(s, "a free block");
+            set_bit(s->live, id); /* both carry its length */
+            set_bit(s->live, id + size - 1);
         }
     return SPEC_OK;
 }
@@ -187,10 +190,7 @@ static void fill_edges(const saver *s, uint32_t first, uint32_t n, void *out) {
     edge *to = out;
     for (uint32_t k = 0; k < n; k++) {
         const edge *from = block_at(s->x, first + k);
-        if (has_bit(s->live, first + k))
-            to[k] = *from;
-        else
-            to[k] = (edge){.to = has_bit(s->heads, first + k) ? from->to : 0};
+        to[k] = has_bit(s->live, first + k) ? *from : (edge){0};
     }
 }
 
@@ -311,7 +311,7 @@ static void fill_header(saver *s) {
     h->free_state = x->free_state;
     h->free_hub = x->free_hub;
     h->free_seq = x->free_seq;
-    memcpy(h->free_block, x->free_block, sizeof h->free_block);
+    memcpy(h->free_run, x->free_run, sizeof h->free_run);
     h->oldest = x->oldest;
     h->newest = x->newest;
     h->next_serial = x->next_serial;
@@ -342,10 +342,9 @@ static size_t edge_words(const spec_index *x) { return (size_t)x->edges.used / 6
 static int take_memory(saver *s) {
     const spec_allocator *a = &s->x->user_alloc;
     s->buffer = specp_alloc(a, SNAP_BUFFER, 1);
-    s->live = specp_calloc(a, edge_words(s->x), 2 * sizeof *s->live);
+    s->live = specp_calloc(a, edge_words(s->x), sizeof *s->live);
     if (!s->buffer || !s->live)
-        return specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory to write it", s->path);
-    s->heads = s->live + edge_words(s->x);
+        return specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory to write it", s->shown);
     return SPEC_OK;
 }
 
@@ -357,14 +356,14 @@ static void finish(saver *s) {
     if (s->dir_fd >= 0) close(s->dir_fd);
     specp_release(a, s->names, s->name_room, 1);
     specp_release(a, s->buffer, SNAP_BUFFER, 1);
-    specp_release(a, s->live, edge_words(s->x), 2 * sizeof *s->live);
+    specp_release(a, s->live, edge_words(s->x), sizeof *s->live);
     if (s->error) errno = s->error;
 }
 
 int spec_index_save(const spec_index *x, const char *path, spec_message *why) {
     if (why) why->text[0] = '\0';
     if (!x || !path) return specp_fail(why, SPEC_ERR_INVALID, "no index or no path given");
-    saver s = {.x = x, .path = path, .why = why, .dir_fd = -1, .fd = -1};
+    saver s = {.x = x, .path = path, .shown = specp_snap_shown(path), .why = why, .dir_fd = -1, .fd = -1};
     int err = take_memory(&s);
     if (!err) err = open_directory(&s);
     if (!err) err = open_temporary(&s);

@@ -48,7 +48,7 @@ typedef struct spec_index_options {
     size_t size;            /* sizeof(spec_index_options) */
     uint32_t depth;         /* longest substring kept; 0 = 64 */
     spec_evict evict;       /* who goes first when memory_limit is reached */
-    size_t memory_limit;    /* bytes; 0 = none. Kept by eviction, see append */
+    size_t memory_limit;    /* allocated bytes; 0 = none. Kept by eviction, see append */
     uint64_t tokenizer_id;  /* any hash of the vocabulary, carried by snapshots; 0 = unknown */
     spec_allocator alloc;   /* zero = malloc */
 } spec_index_options;
@@ -65,10 +65,12 @@ SPEC_API SPEC_MUST_CHECK int spec_index_begin(spec_index *x, spec_seq *out);
 
 /*
  * Appends n tokens (copied) to a sequence that has not ended. O(n k) expected.
- * When memory_limit is passed, victims lose their last tokens, a bounded number
- * for each token appended, so that no call stops to evict a long sequence
- * whole. From its first lost token on a victim takes no more appends, and when
- * it is empty it is gone. The sequence being appended to is never the victim.
+ * An append that would pass memory_limit first takes tokens from a victim, from
+ * its end and 64 at a time, until it finds room: as a rule one or two for each
+ * token appended, and never a long sequence whole. From its first lost token on a
+ * victim takes no more appends, and when it is empty it is gone. The sequence
+ * being appended to is never the victim; when there is no other, it passes the
+ * limit.
  *
  * SPEC_ERR_INVALID   a negative token: nothing was appended
  * SPEC_ERR_NOT_FOUND no such sequence, or it was evicted, wholly or in part
@@ -81,8 +83,8 @@ SPEC_API SPEC_MUST_CHECK int spec_index_append(spec_index *x, spec_seq seq, cons
 SPEC_API int spec_index_end(spec_index *x, spec_seq seq);
 
 /* Takes the last n tokens of a sequence back (all of them when it has fewer);
- * counts and child order are as if they had never been appended. Never
- * allocates. Ended sequences may be shortened too. O(n k). SPEC_ERR_NOT_FOUND. */
+ * counts and child order are as if they had never been appended. Needs no
+ * memory. Ended sequences may be shortened too. O(n k). SPEC_ERR_NOT_FOUND. */
 SPEC_API int spec_index_truncate(spec_index *x, spec_seq seq, size_t n);
 
 /* Forgets a sequence: truncates it to nothing and frees its slot. Memory goes

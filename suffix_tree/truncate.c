@@ -22,7 +22,8 @@
  *           (x->n_loose counts these): exact, only less compact.
  *   Case D  r stays at 2 or more.
  *
- * Nothing here allocates, so nothing can fail.
+ * Nothing here needs memory (edges move to a smaller place only where one can be
+ * had), so nothing can fail.
  */
 #include "index_internal.h"
 
