@@ -54,6 +54,15 @@ static edge *step_down(spec_index *x) {
     return NULL;
 }
 
+/* A list of free runs of edge records whose first run has at least n. */
+static uint32_t list_of_run(const spec_index *x, uint32_t n) {
+    for (uint32_t list = n; list < N_FREE_RUNS; list++)
+        if (x->free_run[list] != NONE) return list;
+    fail_msg("no free run of %u edge records", n);
+    return 0;
+}
+static edge *some_run(const spec_index *x, uint32_t n) { return block_at(x, x->free_run[list_of_run(x, n)]); }
+
 static uint32_t some_place(const spec_index *x, bool held) {
     for (uint32_t j = 0; j < x->text.used; j++)
         if (slot_at(x, j)->up != NONE && !(slot_at(x, j)->up & HELD) == !held) return j;
@@ -215,6 +224,24 @@ static void count_moved(spec_index *x) {
     down->e->count = --state_at(x, b)->count;
 }
 
+static void enter_run(spec_index *x, uint32_t id, uint32_t size) {
+    uint32_t *head = &x->free_run[min_u32(size, N_FREE_RUNS - 1)];
+    block_at(x, id)[size - 1] = (edge){.token = -(spec_token)size};
+    *block_at(x, id) = (edge){.token = -(spec_token)size, .to = *head, .count = NONE};
+    if (*head != NONE) block_at(x, *head)->count = id;
+    *head = id;
+}
+
+/* A free run as two that nobody has joined. */
+static void run_split(spec_index *x) {
+    uint32_t *head = &x->free_run[list_of_run(x, 2)], id = *head;
+    uint32_t size = (uint32_t)-block_at(x, id)->token;
+    *head = block_at(x, id)->to;
+    if (*head != NONE) block_at(x, *head)->count = NONE;
+    enter_run(x, id, 1);
+    enter_run(x, id + 1, size - 1);
+}
+
 /* A hub that no state has. */
 static void hub_leak(spec_index *x) {
     hub *h = hub_at(x, x->free_hub);
@@ -292,11 +319,16 @@ static void heap_swapped(spec_index *x) {
     X(free_seqs_live, "or in use", x->free_seq = x->oldest) \
     X(free_seqs_cycle, "in it twice", seq_at(x, x->free_seq)->newer = x->free_seq) \
     X(free_seq_serial, "has a serial", seq_at(x, x->free_seq)->serial = 1) \
-    X(free_blocks_lost, "neither in use", x->free_block[1] = NONE) \
-    X(free_blocks_huge, "out of range", x->free_block[2] = x->edges.used - 1) \
-    X(free_blocks_live, "overlaps", x->free_block[1] = with_block(x)->e.block) \
-    X(free_blocks_cycle, "overlaps", block_at(x, x->free_block[1])->to = x->free_block[1]) \
-    X(free_blocks_inline, "class 0", x->free_block[0] = x->free_block[1]) \
+    X(free_blocks_lost, "neither in use", x->free_run[list_of_run(x, 1)] = NONE) \
+    X(free_blocks_huge, "out of range", x->free_run[3] = x->edges.used) \
+    X(free_blocks_live, "its length is 0", x->free_run[3] = with_block(x)->e.block) \
+    X(free_blocks_cycle, "overlaps", some_run(x, 1)->to = x->free_run[list_of_run(x, 1)]) \
+    X(free_blocks_nothing, "no records", x->free_run[0] = x->free_run[list_of_run(x, 1)]) \
+    X(free_block_longer, "its length is", some_run(x, 1)->token--) \
+    X(free_block_ends, "two lengths", edge *e = some_run(x, 2); e[-e->token - 1].token = -1) \
+    X(free_block_back, "links back", some_run(x, 1)->count = 0) \
+    X(free_block_split, "beside a free one", run_split(x)) \
+    X(block_marked, "marked as free", edges_of(x, with_block(x))->token = -5) \
     X(age_cycle, "in it twice", seq_at(x, x->newest)->newer = x->oldest) \
     X(age_back, "not linked back", seq_at(x, x->newest)->older = x->newest) \
     X(age_short, "newest is", seq_at(x, first_seq(x)->newer)->newer = NONE) \
@@ -352,7 +384,7 @@ static void heap_swapped(spec_index *x) {
     X(root_count, "at the root", state_at(x, ROOT)->count--) \
     X(full_depth_edges, "alone have edges", \
       edge *e = to_explicit(x); deepest(x)->n = 1; deepest(x)->e.one = *e; x->n_edges++) \
-    X(edge_negative, "token -5", edges_of(x, with_block(x))->token = -5) \
+    X(edge_negative, "token -5", edges_of(x, with_one(x))->token = -5) \
     X(edge_other_token, "no edge", edges_of(x, with_block(x))->token = 77777) \
     X(edge_same_token, "two edges", edge *e = edges_of(x, with_block(x)); e[1].token = e[0].token) \
     X(edge_to_huge, "no class", edges_of(x, with_block(x))->to = x->states.used) \

@@ -172,9 +172,8 @@ static void test_any_change_is_seen(void **state_of_test) {
 /* Overwrites words of the mapped arrays, and list heads, which a crafted
  * snapshot could hold. */
 static void scribble(spec_index *x, support_rng *r, uint32_t words) {
-    uint32_t *heads[] = {&x->free_chunk,    &x->free_state,   &x->free_hub,    &x->free_seq,
-                         &x->oldest,        &x->newest,       &x->next_serial, &x->chain_max,
-                         &x->free_block[1], &x->free_block[3]};
+    uint32_t *heads[] = {&x->free_chunk, &x->free_state,  &x->free_hub,  &x->free_seq,    &x->oldest,
+                         &x->newest,     &x->next_serial, &x->chain_max, &x->free_run[1], &x->free_run[3]};
     while (words--) {
         uint32_t *word =
             (uint32_t *)x->map + 1024 + support_rng_below(r, (uint32_t)(x->map_bytes / 4) - 1024);
