@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * oracle_suffix.h - what the suffix drafter has to draft, told by brute force
- * from its help text: every match length of every text is tried, occurrences
- * are found by looking at every place, and a tree is the most probable of all
- * continuations. No suffix index is involved.
+ * from its help text: matches of every length are looked for at every place of
+ * every text, and a tree is the most probable of all continuations. No suffix
+ * index is involved.
  *
  * Texts are arrays that the caller commits to; which response is known to whom
  * follows from tenant, learn and max_requests. Limits of memory are not modelled.
@@ -55,9 +55,11 @@ truth_text *truth_begin(truth *t, const spec_request_info *info);
 void truth_commit(truth *t, truth_text *q, const spec_token *tok, size_t n);
 void truth_end(truth *t, truth_text *q);
 
-/* Occurrences of tok[0..n) in all that the tenant of q may be told, responses
- * kept and its own text. */
-size_t truth_count(const truth *t, const truth_text *q, const spec_token *tok, size_t n);
+/* Is q told what another text, or its own as a response, has taught? */
+bool truth_tells(const truth *t, const truth_text *other, const truth_text *q);
+
+/* Occurrences of tok[0..n) in the text itself, or in the responses told to it. */
+size_t truth_count(const truth *t, const truth_text *q, bool own, const spec_token *tok, size_t n);
 
 /* ---- drafts ------------------------------------------------------------ */
 
