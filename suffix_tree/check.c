@@ -152,7 +152,7 @@ static int check_hub_sizes(checker *c) {
         }
         if (!h->e || !h->slot || h->cap == 0 || h->n > h->cap)
             return FAIL(c, "hub %u: %u edges in room for %u", i, h->n, h->cap);
-        if (h->slots & (h->slots - 1) || h->slots < 2 * (uint64_t)h->cap)
+        if (!hub_hash_fits(h->slots, h->cap))
             return FAIL(c, "hub %u: a hash of %u slots for %u edges", i, h->slots, h->cap);
         uint64_t bytes = (uint64_t)h->cap * sizeof(edge) + (uint64_t)h->slots * sizeof(uint32_t);
         all += bytes;
@@ -356,7 +356,8 @@ static int check_free_run(checker *c, uint32_t list, uint32_t id, uint32_t befor
     if (err) return err;
     if (e[size - 1].token != e->token)
         return FAIL(c, "free list of blocks %u: block at %u has two lengths", list, id);
-    if (e->count != before) return FAIL(c, "free list of blocks %u: block at %u links back wrongly", list, id);
+    if (e->count != before)
+        return FAIL(c, "free list of blocks %u: block at %u links back wrongly", list, id);
     uint32_t after = id + size;
     if ((after & ((1u << EDGE_SHIFT) - 1)) && after < x->edges.used && block_at(x, after)->token < 0)
         return FAIL(c, "free list of blocks %u: block at %u stands beside a free one", list, id);

@@ -120,6 +120,11 @@ typedef struct hub {
     bool mapped;    /* the arrays lie in the snapshot's mapping */
 } hub;
 
+/* A hash is never full: probing ends at an empty slot. */
+static inline bool hub_hash_fits(uint32_t slots, uint32_t cap) {
+    return slots && !(slots & (slots - 1)) && slots / 4 * 3 >= cap;
+}
+
 #define N_BLOCK_KINDS 10u
 #define N_FREE_RUNS 34u /* lists of free runs of edge records: of 1, ..., 32, and of more */
 #define HUB_FROM        32u /* a state with more edges becomes a hub */

@@ -347,8 +347,8 @@ static int map_hub(const loader *l, uint32_t id, const snap_hub *from, uint64_t 
     uint64_t left = l->page.h.section[SNAP_ARRAYS].bytes - *at;
     *to = (hub){.n = from->n};
     if (from->cap == 0 && from->slots == 0 && valid_head(&l->page.h, from->n, SNAP_HUBS)) return SPEC_OK;
-    if (from->n > from->cap || from->slots & (from->slots - 1) || from->slots < 2 * (uint64_t)from->cap ||
-        from->cap == 0 || edges + hash > left)
+    if (from->cap == 0 || from->n > from->cap || !hub_hash_fits(from->slots, from->cap) ||
+        edges + hash > left)
         return CORRUPT(l,
                        "%s: hub %" PRIu32 ": %" PRIu32 " edges, room for %" PRIu32 ", a hash of %" PRIu32
                        " slots: out of range",
