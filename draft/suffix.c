@@ -172,6 +172,7 @@ int specp_suffix_open(spec_drafter **out, const char *options, const spec_alloca
     }
     err = load_corpus(d, why);
     if (!err) {
+        d->longest = specp_suffix_longest(&d->options);
         err = make_tenants(d);
         if (!err && (err = spec_drafter_new(out, &suffix_ops, d, alloc)) && o.shared)
             specp_tenants_destroy(&d->tenants);

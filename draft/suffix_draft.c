@@ -9,9 +9,8 @@
  * scores at most its budget, so the walk up the chain ends where the budget
  * falls to the best score.
  *
- * Match and draft together reach the index's depth D at most, while the budget
- * grows with the match. So within a class it is the match of m tokens that has
- * the most room, with m the least for which budget(m) >= D - m:
+ * Match and draft together reach the index's depth D at most. Where the text is
+ * matched as far as that, a shorter match of the same class has more room:
  *
  *     D |`.              .-- budget(m)
  *       |   `.         .'
@@ -20,9 +19,11 @@
  *       |     .'   `.  D - m
  *       +----------------> m
  *
- * For a path that is exact: the path of any m is a part of this one. For trees
- * drafted by the reference's rule, where a narrower and deeper tree may score
- * higher, all m are tried from the longest on, as the reference does.
+ * For a path by count ratios the match of m tokens with the most room is the
+ * best, because the path of any other is a part of its own. Otherwise the
+ * drafts of all m of the class that could be better are tried from the longest
+ * on. By default none is, because matches are not looked for beyond the length
+ * that leaves room for all nodes (specp_suffix_longest).
  */
 #include <string.h>
 
@@ -78,7 +79,8 @@ static bool consider(choice *c, const spec_index *x, spec_locus at, uint32_t mat
         copy_draft(c->best, into);
     }
     /* the longest match that has room for this path */
-    if (!how->tree && depth - into->n < c->best->match_len) c->best->match_len = depth - into->n;
+    if (!how->tree && how->rule == SPECP_RULE_RATIO && depth - into->n < c->best->match_len)
+        c->best->match_len = depth - into->n;
     c->from = at;
     return cut;
 }
@@ -97,7 +99,7 @@ static uint32_t roomiest(const choice *c, uint32_t depth, uint32_t lo, uint32_t 
 
 /* One class: the matches longer than `above`, up to `at`. */
 static void consider_class(choice *c, const spec_index *x, spec_locus at, uint32_t above, specp_expand *how) {
-    if (!how->tree || how->rule == SPECP_RULE_DOUBT) {
+    if (!how->tree && how->rule == SPECP_RULE_RATIO) {
         uint32_t m = roomiest(c, spec_index_depth(x), above + 1, at.len);
         consider(c, x, spec_index_shorten(x, at, m), at.len, how);
         return;
@@ -119,9 +121,8 @@ static void consider_chain(choice *c, const spec_index *x, spec_locus at, size_t
 }
 
 static uint32_t match_limit(const suffix_drafter *d, const suffix_request *r) {
-    uint64_t limit = (uint64_t)d->options.depth - 1;
+    uint64_t limit = d->longest;
     if (r->n_text <= limit) limit = r->n_text - 1; /* some token must stand before the match */
-    if (d->options.context && (uint64_t)d->options.context < limit) limit = (uint64_t)d->options.context;
     return (uint32_t)limit;
 }
 

@@ -107,9 +107,9 @@ static bool expand_tree(const spec_index *x, spec_locus at, const specp_expand *
         cut |= c.child.locus.len >= spec_index_depth(x);
         specp_candidate below = {
             .parent_prob = c.prob, .parent = node, .depth = c.depth + 1, .from = c.child.locus};
-        enter(x, how, &q, &below);
-        c.rank++;
+        c.rank++; /* the sibling first: the reference, too, prefers it to an equal child */
         enter(x, how, &q, &c);
+        enter(x, how, &q, &below);
     }
     return cut;
 }

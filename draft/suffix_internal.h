@@ -50,6 +50,7 @@ typedef struct knowledge {
 
 typedef struct suffix_drafter {
     suffix_options options;
+    uint32_t longest;     /* match looked for */
     spec_allocator alloc; /* through the account */
     specp_account account;
     specp_wait wait;
@@ -81,6 +82,9 @@ typedef struct suffix_request {
 /* ---- suffix_options.c -------------------------------------------------- */
 
 int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why);
+
+/* The longest match looked for, by `context`, `depth` and `nodes`. */
+uint32_t specp_suffix_longest(const suffix_options *o);
 
 /* ---- suffix_shared.c --------------------------------------------------- */
 

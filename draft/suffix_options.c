@@ -25,7 +25,9 @@ const char specp_suffix_help[] =
     "  doubt=F         F / m is added to the count of a match of m tokens: how much\n"
     "                  a rare and short match is doubted (default 2)\n"
     "  depth=D         longest match and draft together, 2..4096 (default 64)\n"
-    "  context=N       match at most the last N tokens; 0 = depth (default 0)\n"
+    "  context=N       match at most the last N tokens; 0 = as many as leave room for\n"
+    "                  the nodes, depth - min(nodes, depth / 2) (default 0; in the\n"
+    "                  arctic preset depth - 1)\n"
     "  own=0|1         match in the request's own prompt and response (default 1)\n"
     "  shared=0|1      match in other requests' responses, and teach them (default 1)\n"
     "  learn=live|end  teach each token at once, or when the request ends (default live)\n"
@@ -108,6 +110,13 @@ static words preset_values(int preset) {
         w.learn = w.tie = 1;
     }
     return w;
+}
+
+uint32_t specp_suffix_longest(const suffix_options *o) {
+    int64_t room = o->nodes < o->depth / 2 ? o->nodes : o->depth / 2;
+    int64_t longest = o->preset == PRESET_ARCTIC ? o->depth - 1 : o->depth - room;
+    if (o->context) longest = o->context < o->depth ? o->context : o->depth - 1;
+    return (uint32_t)longest;
 }
 
 int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why) {

@@ -79,7 +79,8 @@ static void hub_release(spec_index *x, hub *h) {
 static int hub_make(spec_index *x, hub *h, const edge *e, uint32_t n, uint32_t cap) {
     uint32_t slots = 2 * HUB_FROM;
     while (!hub_hash_fits(slots, cap)) slots *= 2;
-    if (specp_over_use(x, (size_t)cap * sizeof *h->e + (size_t)slots * sizeof *h->slot)) return OVER_LIMIT;
+    if (specp_over_limit_for_hubs(x, (size_t)cap * sizeof *h->e + (size_t)slots * sizeof *h->slot))
+        return OVER_LIMIT;
     edge *copy = specp_alloc(&x->alloc, cap, sizeof *copy);
     uint32_t *hash = specp_calloc(&x->alloc, slots, sizeof *hash);
     if (!copy || !hash) {

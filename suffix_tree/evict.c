@@ -12,20 +12,22 @@
  */
 #include "index_internal.h"
 
-/* This share of the limit is left for records that are free just now. */
-#define FREE_SHARE 16
+/* Segments, which stay, leave this share of the limit to hubs, which come and
+ * go: otherwise a hub that grows could find no room however much is evicted. */
+#define HUB_SHARE 16
 
 /* Tokens that a victim loses at a time. */
 #define SLICE 64
 
-bool specp_over_limit(const spec_index *x, size_t more) {
-    return x->memory_limit && !x->may_grow && x->bytes + x->map_bytes + more > x->memory_limit;
+static bool over(const spec_index *x, size_t more, size_t limit) {
+    return x->memory_limit && !x->may_grow && x->bytes + x->map_bytes + more > limit;
 }
 
-bool specp_over_use(const spec_index *x, size_t more) {
-    size_t limit = x->memory_limit - x->memory_limit / FREE_SHARE;
-    return x->memory_limit && !x->may_grow && specp_bytes_used(x) + more > limit;
+bool specp_over_limit(const spec_index *x, size_t more) {
+    return over(x, more, x->memory_limit - x->memory_limit / HUB_SHARE);
 }
+
+bool specp_over_limit_for_hubs(const spec_index *x, size_t more) { return over(x, more, x->memory_limit); }
 
 void specp_seq_use(const spec_index *x, uint32_t seq) {
     if (x->evict != SPEC_EVICT_LRU) return;

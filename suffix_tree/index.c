@@ -151,11 +151,15 @@ void specp_seq_drop(spec_index *x, uint32_t i) {
     x->seqs.live--;
 }
 
+/* An append gives up evicting, and passes the limit, after that many slices. */
+#define MOST_SLICES 256
+
 /* One token, with room made for it under the memory limit: slice by slice until
  * records of the kind that is short are free. */
 static int append_within_limit(spec_index *x, uint32_t seq, spec_token t) {
     int err;
-    while ((err = specp_append_token(x, seq, t)) == OVER_LIMIT) x->may_grow = !specp_evict_slice(x, seq);
+    for (int tries = 0; (err = specp_append_token(x, seq, t)) == OVER_LIMIT; tries++)
+        x->may_grow = tries == MOST_SLICES || !specp_evict_slice(x, seq);
     x->may_grow = false;
     return err;
 }
@@ -177,6 +181,8 @@ int spec_index_append(spec_index *x, spec_seq seq, const spec_token *tok, size_t
     }
     x->tokens_total += n;
     specp_seq_use(x, (uint32_t)seq);
+    /* Passed earlier, for want of victims? Back to it bit by bit. */
+    if (x->memory_limit && specp_bytes_used(x) > x->memory_limit) specp_evict_slice(x, (uint32_t)seq);
     return SPEC_OK;
 }
 

@@ -355,9 +355,7 @@ void specp_truncate_token(spec_index *x, uint32_t seq);
 /* Would that many more bytes pass the memory limit? Then reserving fails with
  * OVER_LIMIT, which stays inside: the caller evicts and tries again. */
 bool specp_over_limit(const spec_index *x, size_t more);
-/* The same for memory that goes back when it is not needed: hubs. It is held
- * against what is in use, which eviction brings down. */
-bool specp_over_use(const spec_index *x, size_t more);
+bool specp_over_limit_for_hubs(const spec_index *x, size_t more);
 /* Takes some tokens from the next victim; false when there is none but keep. */
 bool specp_evict_slice(spec_index *x, uint32_t keep);
 int specp_heap_reserve(spec_index *x);
