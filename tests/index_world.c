@@ -121,7 +121,7 @@ static bool follow_victim(world *w, spec_seq id, bool *spared) {
     return true;
 }
 
-static bool follow_evictions(world *w, spec_seq keep) {
+bool world_follow_evictions(world *w, spec_seq keep) {
     bool spared = false, ok = true;
     spec_seq *order = malloc((w->truth.n + 1) * sizeof *order);
     if (!order) abort();
@@ -141,7 +141,7 @@ static bool follow_evictions(world *w, spec_seq keep) {
 bool world_evict(world *w, size_t max_tokens) {
     size_t before = oracle_tokens(&w->truth);
     int err = spec_index_evict(w->index, max_tokens);
-    if (!expect(w, "spec_index_evict", err, SPEC_OK) || !follow_evictions(w, 0)) return false;
+    if (!expect(w, "spec_index_evict", err, SPEC_OK) || !world_follow_evictions(w, 0)) return false;
     size_t after = oracle_tokens(&w->truth);
     if (after > max_tokens)
         return differ(w, "%zu tokens are left of %zu, more than %zu", after, before, max_tokens);
@@ -163,7 +163,7 @@ bool world_append(world *w, spec_seq id, const spec_token *tok, size_t n) {
     int err = spec_index_append(w->index, id, tok, n);
     if (!expect(w, "spec_index_append", err, SPEC_OK)) return false;
     oracle_append(&w->truth, id, tok, n);
-    return !w->options.memory_limit || follow_evictions(w, id);
+    return !w->options.memory_limit || world_follow_evictions(w, id);
 }
 
 bool world_truncate(world *w, spec_seq id, size_t n) {

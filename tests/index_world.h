@@ -65,6 +65,10 @@ bool world_check(world *w);
 /* Everything: world_check, all cursors, and oracle_compare. */
 bool world_check_all(world *w);
 
+/* Judges what the index evicted since the oracle was last in step, and makes the
+ * oracle follow. `keep` must not be among the victims; 0: anyone may be. */
+bool world_follow_evictions(world *w, spec_seq keep);
+
 /* Single operations, for tests that write their own history. */
 bool world_begin(world *w, spec_seq *id);
 bool world_append(world *w, spec_seq id, const spec_token *tok, size_t n);

@@ -151,6 +151,52 @@ static void test_append(void **state) { (void)state, append_refused(SPEC_EVICT_F
 static void test_append_lru(void **state) { (void)state, append_refused(SPEC_EVICT_LRU, false, 32); }
 static void test_append_all_refused(void **state) { (void)state, append_refused(SPEC_EVICT_LRU, true, 33); }
 
+/* A refusal in the midst of evicting: victims may have gone, but nothing came.
+ * Not every refusal is an error, for evicting gets on without memory. */
+static size_t append_limited(world *w, support_heap *h, const text *t, bool and_later) {
+    size_t refusals = 0;
+    for (size_t k = 0, done = 0; !done; k++) {
+        support_heap_refuse(h, k, and_later);
+        int err = spec_index_append(w->index, t->seq, t->tok, t->n);
+        size_t refused = h->refused;
+        support_heap_refuse(h, SIZE_MAX, false);
+        done = err == SPEC_OK;
+        assert_int_equal(err, done ? SPEC_OK : SPEC_ERR_NOMEM);
+        assert_true(done || refused > 0);
+        refusals += refused > 0;
+        if (done) oracle_append(&w->truth, t->seq, t->tok, t->n);
+        if (!world_follow_evictions(w, t->seq) || !world_check_all(w))
+            fail_msg("request %zu %s: %s", k, done ? "granted" : "refused", w->why.text);
+    }
+    return refusals;
+}
+
+static void test_append_under_a_limit(void **state) {
+    (void)state;
+    support_rng rng = support_rng_new(support_seed(), 44);
+    size_t refusals = 0;
+    uint64_t evicted = 0;
+    for (uint32_t i = 0; i < 12; i++) {
+        support_heap h;
+        world w;
+        spec_token tok[120];
+        support_heap_init(&h);
+        world_options o = {.depth = 3 + i, .alphabet = 50, .memory_limit = 6000 + 2000 * i};
+        o.evict = i & 1 ? SPEC_EVICT_LRU : SPEC_EVICT_FIFO;
+        o.alloc = support_alloc(&h);
+        if (!world_open(&w, &o)) fail_msg("%s", w.why.text);
+        for (uint32_t round = 0; round < 20; round++) {
+            text t = {.tok = tok, .n = 1 + support_rng_below(&rng, 120)};
+            fill(&rng, tok, t.n, round % 3 ? 90 : 3);
+            if (!world_begin(&w, &t.seq)) fail_msg("%s", w.why.text);
+            refusals += append_limited(&w, &h, &t, i & 2);
+        }
+        evicted += w.evicted;
+        close_world(&w, &h);
+    }
+    assert_true(refusals > 50 && evicted > 50);
+}
+
 /* One token at a time, so that each step's own requests are met from a fresh state. */
 static void test_append_single(void **state) {
     (void)state;
@@ -474,6 +520,7 @@ int main(void) {
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_append_lru),
         cmocka_unit_test(test_append_all_refused),
+        cmocka_unit_test(test_append_under_a_limit),
         cmocka_unit_test(test_append_single),
         cmocka_unit_test(test_append_many_short),
         cmocka_unit_test(test_compact_check_cursor),
