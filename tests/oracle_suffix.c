@@ -63,7 +63,7 @@ void suffix_rule_read(suffix_rule *rule, const char *spec) {
     memset(rule, 0, sizeof *rule);
     read_defaults(rule);
     if (strstr(spec, "preset=arctic"))
-        read_list(rule, "tree=0,nodes=64,factor=1,offset=0,min_prob=0.1,self=0,doubt=0,depth=64,context=0");
+        read_list(rule, "tree=0,nodes=64,factor=1,offset=0,min_prob=0.1,self=0,doubt=0,depth=64,context=-1");
     if (strstr(spec, "preset=coreml"))
         read_list(rule, "tree=0,nodes=5,factor=0,offset=5,min_prob=0,self=0,doubt=0,depth=16,context=8,"
                         "own=0,learn=end,tie=lowest");
@@ -127,13 +127,13 @@ truth_text *truth_begin(truth *t, const spec_request_info *info) {
 
 void truth_commit(truth *t, truth_text *q, const spec_token *tok, size_t n) {
     add_tokens(q, tok, n);
-    if (t->rule.learn == 0) q->n_taught = q->n - q->n_prompt;
+    if (t->rule.learn == 0 && !q->stopped) q->n_taught = q->n - q->n_prompt;
 }
 
 void truth_end(truth *t, truth_text *q) {
     (void)t;
     q->ended = true;
-    q->n_taught = q->n - q->n_prompt;
+    if (!q->stopped) q->n_taught = q->n - q->n_prompt;
 }
 
 bool truth_tells(const truth *t, const truth_text *other, const truth_text *q) {

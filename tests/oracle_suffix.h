@@ -19,7 +19,8 @@
 
 /* ---- the rule ---------------------------------------------------------- */
 
-/* The options by their names; words are numbered as the help lists them. */
+/* The options by their names; words are numbered as the help lists them. A
+ * context of -1 stands for the arctic preset's: as far as the depth. */
 typedef struct suffix_rule {
     double tree, nodes, factor, offset, min_prob, self, doubt, depth, context, own, shared, learn, tie,
         max_requests, cross_tenant;
@@ -37,6 +38,7 @@ typedef struct truth_text {
     size_t n, cap, n_prompt;
     size_t n_taught; /* tokens of the response that others know */
     bool kept;       /* it is among the responses kept */
+    bool stopped;    /* set by the caller: from now on nothing more of it is taught */
     bool ended;
 } truth_text;
 

@@ -10,9 +10,6 @@
  *     text   x a b c a b d a b        match "a b" : three places
  *                 ^     ^     ^       next        : c, d, nothing (the text's end)
  *
- * Matches of different lengths that occur at the same places form a class: what
- * follows them is the same. suffix_draft.c says which of them is drafted.
- *
  * Probabilities are floats, computed as suffix_expand.h writes them.
  */
 #include <stdio.h>
@@ -67,16 +64,13 @@ static void all_places(const truth *t, const truth_text *q, bool own, places *p)
     }
 }
 
-/* Does `token` stand before the match of m tokens at this place? */
-static bool stands_before(const place *at, size_t m, spec_token token) {
-    return at->next - at->begin > (ptrdiff_t)m && at->next[-1 - (ptrdiff_t)m] == token;
-}
-
 /* Keeps the places of a match of m tokens that have `token` before it. */
 static void lengthen(places *p, size_t m, spec_token token) {
     size_t kept = 0;
-    for (size_t i = 0; i < p->n; i++)
-        if (stands_before(&p->at[i], m, token)) p->at[kept++] = p->at[i];
+    for (size_t i = 0; i < p->n; i++) {
+        const place *at = &p->at[i];
+        if (at->next - at->begin > (ptrdiff_t)m && at->next[-1 - (ptrdiff_t)m] == token) p->at[kept++] = *at;
+    }
     p->n = kept;
 }
 
@@ -86,8 +80,7 @@ static void lengthen(places *p, size_t m, spec_token token) {
 typedef struct match {
     const suffix_rule *rule;
     uint32_t len, nodes, depth;
-    uint32_t longest; /* of its class: the length that is told */
-    size_t own_end;   /* occurrences that are the text's own end and left out */
+    size_t own_end; /* occurrences that are the text's own end and left out */
 } match;
 
 typedef struct draft {
@@ -210,9 +203,7 @@ static void draft_of(const match *m, const places *p, draft *d) {
     d->score = 0;
     (m->rule->tree ? draft_tree : draft_path)(m, at, p->n, d);
     for (size_t i = 0; i < d->n; i++) d->score += d->prob[i];
-    d->match_len = m->longest;
-    if (!m->rule->tree && d->n) /* a path's is the longest that has room for it */
-        d->match_len = (uint32_t)least(m->longest, (size_t)m->rule->depth - d->n);
+    d->match_len = m->len;
     free(at);
 }
 
@@ -233,11 +224,12 @@ static limits limits_of(const truth_text *q, const spec_propose_args *a, const s
     return (limits){(uint32_t)(depth ? nodes : 0), (uint32_t)depth};
 }
 
-/* The longest match looked for: some token must stand before it, and there must
- * be room for a draft below it. */
+/* The longest match looked for. Some token must stand before it. */
 static size_t longest_match(const suffix_rule *r, const truth_text *q) {
-    size_t m = least((size_t)r->depth - 1, less(q->n, 1));
-    return r->context > 0 ? least(m, (size_t)r->context) : m;
+    const size_t depth = (size_t)r->depth;
+    size_t m = depth - least((size_t)r->nodes, depth / 2);
+    if (r->context != 0) m = least(depth - 1, r->context > 0 ? (size_t)r->context : depth);
+    return least(m, less(q->n, 1));
 }
 
 static match match_of(const truth *t, const truth_text *q, const limits *l, bool own, uint32_t len) {
@@ -249,71 +241,36 @@ static match match_of(const truth *t, const truth_text *q, const limits *l, bool
     m.depth = (uint32_t)least(least(l->depth, m.nodes), (size_t)r->depth - len);
     bool whole = own || (q->kept && q->n_taught == q->n - q->n_prompt && len <= q->n_taught);
     m.own_end = r->self != 0 && whole;
-    m.longest = len;
     return m;
-}
-
-/* Is every length of a class drafted? Where the length does not matter to the
- * probabilities, or the rule is the reference's; else one is enough. */
-static bool drafts_each(const suffix_rule *r) { return (!r->self || !r->tree) && r->doubt == 0; }
-
-/* The match of a class, lengths lo..hi, that has the most room: its budget is
- * enough to reach the depth, or it is the longest. */
-static match roomiest(const truth *t, const truth_text *q, const limits *l, bool own, uint32_t lo,
-                      uint32_t hi) {
-    match m = match_of(t, q, l, own, lo);
-    while (m.len < hi && m.nodes < t->rule.depth - m.len) m = match_of(t, q, l, own, m.len + 1);
-    m.longest = hi;
-    return m;
-}
-
-/* How many places a match keeps when it is lengthened. */
-static size_t count_longer(const places *p, size_t m, spec_token token) {
-    size_t n = 0;
-    for (size_t i = 0; i < p->n; i++) n += stands_before(&p->at[i], m, token);
-    return n;
-}
-
-/* Takes d if it is at least as good as the best. */
-static void take_better(draft *best, draft *d) {
-    best->tied |= d->tied;
-    d->tied = best->tied;
-    if (d->score < best->score) return;
-    draft old = *best;
-    *best = *d;
-    *d = old;
-}
-
-/* The best draft of one source: of those with the highest score the longest match's. */
-static draft best_of_source(const truth *t, const truth_text *q, const limits *l, bool own) {
-    const uint32_t limit = (uint32_t)longest_match(&t->rule, q);
-    draft best = {.own = own}, d = {.own = own};
-    places p = {0};
-    all_places(t, q, own, &p);
-    for (uint32_t lo = 1, hi; lo <= limit; lo = hi + 1) {
-        lengthen(&p, lo - 1, q->tok[q->n - lo]);
-        if (!p.n) break;
-        for (hi = lo; hi < limit && count_longer(&p, hi, q->tok[q->n - hi - 1]) == p.n;) hi++;
-        match m = roomiest(t, q, l, own, lo, hi);
-        for (uint32_t len = lo; drafts_each(&t->rule) && len < hi; len++) {
-            m = match_of(t, q, l, own, len);
-            draft_of(&m, &p, &d);
-            take_better(&best, &d);
-            m = match_of(t, q, l, own, len + 1);
-        }
-        draft_of(&m, &p, &d);
-        take_better(&best, &d);
-    }
-    free(p.at);
-    free(d.prob);
-    free(d.token);
-    return best;
 }
 
 static void draft_free(draft *d) {
     free(d->prob);
     free(d->token);
     memset(d, 0, sizeof *d);
+}
+
+/* The best draft of one source: of those with the highest score the longest match's. */
+static draft best_of_source(const truth *t, const truth_text *q, const limits *l, bool own) {
+    draft best = {.own = own}, d = {.own = own};
+    places p = {0};
+    bool tied = false;
+    all_places(t, q, own, &p);
+    for (size_t len = 1; len <= longest_match(&t->rule, q); len++) {
+        lengthen(&p, len - 1, q->tok[q->n - len]);
+        if (!p.n) break;
+        match m = match_of(t, q, l, own, (uint32_t)len);
+        draft_of(&m, &p, &d);
+        tied |= d.tied;
+        if (d.score < best.score) continue;
+        draft old = best;
+        best = d;
+        d = old;
+    }
+    best.tied = tied;
+    free(p.at);
+    draft_free(&d);
+    return best;
 }
 
 /* The own text's draft, unless the others' has a higher score, or it is not looked at. */
@@ -341,7 +298,7 @@ typedef struct judge {
     spec_token *string; /* the match, and room for the path to a node */
     size_t *count;      /* (n) of each node's string; for the root: `matched` */
     size_t matched;
-    match m; /* that was drafted: of the class of the match that is told */
+    match m;
     spec_message *why;
 } judge;
 
@@ -353,32 +310,16 @@ static uint32_t string_of(const judge *j, int32_t i) {
     return len;
 }
 
-/* Occurrences of the last len tokens of the text. */
-static size_t count_last(const judge *j, uint32_t len) {
-    return truth_count(j->t, j->q, j->own, j->q->tok + j->q->n - len, len);
-}
-
-/* The class of the match that is told, and which of its lengths was drafted. */
-static match match_told(const judge *j) {
-    const uint32_t told = j->tree->match_len, limit = (uint32_t)longest_match(&j->t->rule, j->q);
-    uint32_t lo = told, hi = told;
-    if (drafts_each(&j->t->rule)) return match_of(j->t, j->q, &j->l, j->own, told);
-    while (lo > 1 && count_last(j, lo - 1) == j->matched) lo--;
-    while (hi < limit && count_last(j, hi + 1) == j->matched) hi++;
-    return roomiest(j->t, j->q, &j->l, j->own, lo, hi);
-}
-
 static bool node_agrees(judge *j, uint32_t i) {
     const spec_tree *t = j->tree;
     int32_t parent = t->parent[i];
     uint32_t len = string_of(j, (int32_t)i);
     j->count[i] = truth_count(j->t, j->q, j->own, j->string, len);
-    uint32_t depth = len - t->match_len;
-    if (j->m.len + depth > j->t->rule.depth || depth > j->l.depth)
+    if (len > j->t->rule.depth || len - t->match_len > j->l.depth)
         return specp_fail(j->why, false, "node %u: too deep", i);
     float above = parent < 0 ? 1.0f : t->prob[parent];
     size_t count_above = parent < 0 ? j->matched : j->count[parent];
-    float p = node_prob(&j->m, above, j->count[i], count_above, j->m.len + depth - 1);
+    float p = node_prob(&j->m, above, j->count[i], count_above, len - 1);
     if (!j->count[i] || p != t->prob[i] || p < (float)j->t->rule.min_prob)
         return specp_fail(j->why, false, "node %u: probability %.9g, true %.9g", i, (double)t->prob[i],
                           (double)p);
@@ -395,8 +336,8 @@ static bool nodes_agree(judge *j) {
     if (!j->own && t->source[0] != SPEC_SOURCE_SHARED) return specp_fail(j->why, false, "a strange source");
     if (!t->match_len || t->match_len > longest_match(&j->t->rule, j->q))
         return specp_fail(j->why, false, "a match of %u", t->match_len);
-    j->matched = count_last(j, t->match_len);
-    j->m = match_told(j);
+    j->matched = truth_count(j->t, j->q, j->own, j->string, string_of(j, -1));
+    j->m = match_of(j->t, j->q, &j->l, j->own, t->match_len);
     if (t->n > j->m.nodes) return specp_fail(j->why, false, "%u nodes for a match of %u", t->n, t->match_len);
     float score = 0;
     for (uint32_t i = 0; i < t->n; i++) {

@@ -195,7 +195,7 @@ static void test_what_was_taught_is_taken_up(void **state) {
     corpus_tell(c, &t);
     play(first, &t, &rng, &seen);
     pair live = begin_both(first, &t, &rng, 1);
-    spec_token tok[50];
+    spec_token tok[50] = {0};
     random_text(&rng, tok, 50);
     commit_both(&t, &live, tok, 25);
     spec_message why;
