@@ -68,6 +68,11 @@ static const row single[] = {
     {"threads_propose_p99_us", "  p99 of propose, us", 1, {0, 0, 0}},
     {"threads_observe_max_us", "  longest observe, us", 1, {0, 0, 0}},
     {"threads_observe_p99_us", "  p99 of observe, us", 1, {0, 0, 0}},
+    {"cores_longest_wait_us", "a thread for each core: longest wait for another, us", 1, {0, 0, 0}},
+    {"cores_propose_max_us", "  longest propose, us", 1, {0, 0, 0}},
+    {"cores_propose_p99_us", "  p99 of propose, us", 1, {0, 0, 0}},
+    {"cores_observe_max_us", "  longest observe, us", 1, {0, 0, 0}},
+    {"cores_observe_p99_us", "  p99 of observe, us", 1, {0, 0, 0}},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

@@ -5,11 +5,13 @@
  * longest time that a call waited for another request, which the drafter
  * measures, and the longest calls as the threads saw them. On a machine with
  * fewer cores than threads the latter, and a wait for a lock whose holder is
- * not running, contain time in which the system ran somebody else.
+ * not running, contain time in which the system ran somebody else: so the same
+ * is measured with as many threads as there are cores, too.
  */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "spec_drafter.h"
 #include "speed.h"
@@ -20,7 +22,8 @@
 typedef struct worker {
     spec_drafter *drafter;
     const speed_corpus *corpus;
-    size_t number, tokens; /* which worker; tokens to decode */
+    size_t number, of; /* which worker of how many */
+    size_t tokens;     /* to decode */
     speed_times propose, observe;
     bool failed;
 } worker;
@@ -60,7 +63,7 @@ static bool decode(worker *w, const trace_request *t, spec_tree *tree) {
     return ok;
 }
 
-/* Worker k takes requests k, k + 8, ... and starts over when there are no more. */
+/* Worker k of n takes requests k, k + n, ... and starts over when there are no more. */
 static void *work(void *arg) {
     worker *w = arg;
     spec_tree tree;
@@ -70,7 +73,7 @@ static void *work(void *arg) {
     for (size_t i = 0; done < w->tokens && !w->failed; i++) {
         const trace_request *t = speed_next(w->corpus, &at);
         if (!t) at = (speed_walk){0, 0};
-        if (!t || i % THREADS != w->number) continue;
+        if (!t || i % w->of != w->number) continue;
         w->failed = !decode(w, t, &tree);
         done += t->n_response;
     }
@@ -82,13 +85,13 @@ enum { T_WAIT, T_PROPOSE_MAX, T_PROPOSE_P99, T_OBSERVE_MAX, T_OBSERVE_P99, T_KEY
 
 typedef struct threads_job {
     const speed_corpus *corpus;
-    size_t tokens; /* a thread */
+    size_t threads, tokens; /* how many; each decodes so many */
 } threads_job;
 
 /* Largest over the workers of a quantile. */
-static double largest(worker *w, bool propose, double q) {
+static double largest(worker *w, size_t n, bool propose, double q) {
     double most = 0;
-    for (size_t i = 0; i < THREADS; i++) {
+    for (size_t i = 0; i < n; i++) {
         double us = speed_times_us(propose ? &w[i].propose : &w[i].observe, q);
         if (us > most) most = us;
     }
@@ -102,30 +105,41 @@ static void threads_job_run(void *arg, double *out) {
     spec_drafter_stats s;
     spec_drafter *d;
     if (spec_drafter_open(&d, "suffix", NULL, NULL)) speed_die("drafter");
-    for (size_t i = 0; i < THREADS; i++) {
-        w[i] = (worker){.drafter = d, .corpus = j->corpus, .number = i, .tokens = j->tokens};
+    for (size_t i = 0; i < j->threads; i++) {
+        w[i] =
+            (worker){.drafter = d, .corpus = j->corpus, .number = i, .of = j->threads, .tokens = j->tokens};
         if (!speed_times_init(&w[i].propose, j->tokens + 8192) ||
             !speed_times_init(&w[i].observe, j->tokens + 8192))
             speed_die("memory");
     }
-    for (size_t i = 0; i < THREADS; i++)
+    for (size_t i = 0; i < j->threads; i++)
         if (pthread_create(&id[i], NULL, work, &w[i])) speed_die("thread");
-    for (size_t i = 0; i < THREADS; i++) {
+    for (size_t i = 0; i < j->threads; i++) {
         pthread_join(id[i], NULL);
         if (w[i].failed) speed_die("a thread");
     }
     spec_drafter_get_stats(d, &s);
     out[T_WAIT] = (double)s.longest_wait_ns * 1e-3;
-    out[T_PROPOSE_MAX] = largest(w, true, 1);
-    out[T_PROPOSE_P99] = largest(w, true, 0.99);
-    out[T_OBSERVE_MAX] = largest(w, false, 1);
-    out[T_OBSERVE_P99] = largest(w, false, 0.99);
+    out[T_PROPOSE_MAX] = largest(w, j->threads, true, 1);
+    out[T_PROPOSE_P99] = largest(w, j->threads, true, 0.99);
+    out[T_OBSERVE_MAX] = largest(w, j->threads, false, 1);
+    out[T_OBSERVE_P99] = largest(w, j->threads, false, 0.99);
+}
+
+static size_t cores(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n < THREADS ? (size_t)n : THREADS;
 }
 
 void speed_run_threads(speed_report *r, const speed_corpus *c) {
-    static const char *const key[T_KEYS] = {"threads_longest_wait_us", "threads_propose_max_us",
-                                            "threads_propose_p99_us", "threads_observe_max_us",
-                                            "threads_observe_p99_us"};
-    threads_job j = {.corpus = c, .tokens = r->quick ? 5000 : 40000};
-    speed_measure(r, 0, threads_job_run, &j, key, T_KEYS);
+    static const char *const many[T_KEYS] = {"threads_longest_wait_us", "threads_propose_max_us",
+                                             "threads_propose_p99_us", "threads_observe_max_us",
+                                             "threads_observe_p99_us"};
+    static const char *const few[T_KEYS] = {"cores_longest_wait_us", "cores_propose_max_us",
+                                            "cores_propose_p99_us", "cores_observe_max_us",
+                                            "cores_observe_p99_us"};
+    threads_job j = {.corpus = c, .threads = THREADS, .tokens = r->quick ? 5000 : 40000};
+    speed_measure(r, 0, threads_job_run, &j, many, T_KEYS);
+    j.threads = cores();
+    if (j.threads > 1) speed_measure(r, 0, threads_job_run, &j, few, T_KEYS);
 }
