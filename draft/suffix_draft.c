@@ -70,6 +70,7 @@ static bool consider(choice *c, const spec_index *x, spec_locus at, uint32_t mat
     }
     spec_tree *into = c->best->n ? &c->r->trial : c->best;
     uint32_t before = c->best->match_len; /* an empty draft is worth no more than that of a longer match */
+    how->beat = c->best->n ? c->best->score : -1;
     cut = specp_suffix_expand(x, at, how, c->r->heap, into);
     if (into == c->best) {
         into->match_len = into->n == 0 && any ? before : match_len;

@@ -36,6 +36,12 @@ static float child_prob(const specp_expand *how, float prob, uint32_t child, con
     return prob * (float)child / total;
 }
 
+/* Can a draft still score more than how->beat, when no node to come is likelier
+ * than `prob`? With room for the rounding of sums. */
+static bool can_win(const specp_expand *how, const spec_tree *out, float prob, uint32_t limit) {
+    return out->score + prob * (float)(limit - out->n) * 1.0001f > how->beat;
+}
+
 /* ---- paths ------------------------------------------------------------ */
 
 static bool best_child(const spec_index *x, spec_locus at, bool lowest, spec_child *out) {
@@ -54,7 +60,7 @@ static bool expand_path(const spec_index *x, spec_locus at, const specp_expand *
     while (out->n < limit) {
         if (!best_child(x, at, how->lowest, &c)) return at.len >= spec_index_depth(x);
         prob = child_prob(how, prob, c.locus.count, &at, out->n == 0);
-        if (prob < how->min_prob) return false;
+        if (prob < how->min_prob || !can_win(how, out, prob, limit)) return false;
         spec_tree_add(out, (int32_t)out->n - 1, c.token, prob, how->source);
         out->score += prob;
         at = c.locus;
@@ -102,6 +108,7 @@ static bool expand_tree(const spec_index *x, spec_locus at, const specp_expand *
     enter(x, how, &q, &c);
     while (q.n && out->n < how->budget) {
         c = pop(&q);
+        if (!can_win(how, out, c.prob, how->budget)) break;
         int32_t node = spec_tree_add(out, c.parent, c.child.token, c.prob, how->source);
         out->score += c.prob;
         cut |= c.child.locus.len >= spec_index_depth(x);

@@ -29,6 +29,7 @@ typedef struct specp_expand {
     uint32_t budget; /* nodes at most; > 0 */
     uint32_t depth;  /* path length at most; > 0 */
     int source;      /* spec_source of the nodes */
+    float beat;      /* a draft that cannot score more is given up */
 } specp_expand;
 
 /* A node that may be drafted next: the child of rank `rank` below `from`. */
@@ -44,7 +45,8 @@ typedef struct specp_candidate {
 /*
  * Fills `out` (emptied first) with the draft below `at`, and its score: the sum
  * of the node probabilities. Tree drafts need a heap of 2 * budget candidates.
- * Returns whether the index's depth cut a path short. O(budget log budget).
+ * Returns whether the index's depth cut a path short. A draft that was given up
+ * has a score of at most how->beat. O(budget log budget).
  * Source: Oliaro et al., SuffixDecoding (arXiv 2411.04975), section 4.
  */
 bool specp_suffix_expand(const spec_index *x, spec_locus at, const specp_expand *how, specp_candidate *heap,
