@@ -131,6 +131,17 @@ int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, void **out) {
     return SPEC_OK;
 }
 
+int specp_tenants_look_up(specp_tenants *t, uint64_t tenant, void **out) {
+    specp_lock(&t->lock, t->wait);
+    specp_tenant *e = find(t, t->cross ? 0 : tenant);
+    if (e) {
+        e->open++;
+        *out = e->knowledge;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return e ? SPEC_OK : SPEC_ERR_NOT_FOUND;
+}
+
 void specp_tenants_release(specp_tenants *t, void *knowledge) {
     if (!knowledge) return;
     specp_lock(&t->lock, t->wait);

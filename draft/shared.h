@@ -71,6 +71,9 @@ void specp_tenants_destroy(specp_tenants *t);
 /* The tenant's knowledge, *out == NULL when there is no place for it. It stays
  * until the matching release. SPEC_ERR_NOMEM. */
 SPEC_MUST_CHECK int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, void **out);
+/* The same for knowledge that is there; makes none, drops none, and is not a
+ * use. SPEC_ERR_NOT_FOUND. */
+SPEC_MUST_CHECK int specp_tenants_look_up(specp_tenants *t, uint64_t tenant, void **out);
 void specp_tenants_release(specp_tenants *t, void *knowledge); /* NULL is accepted */
 
 #endif

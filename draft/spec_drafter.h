@@ -185,7 +185,9 @@ SPEC_API void spec_drafter_get_stats(const spec_drafter *d, spec_drafter_stats *
 /* Writes what a tenant's requests have taught to `path` while requests go on;
  * for suffix, a snapshot that `suffix:corpus=FILE` starts from. Replaced at
  * once, never half-written. SPEC_ERR_UNSUPPORTED (the drafter has nothing to
- * save), SPEC_ERR_IO, SPEC_ERR_NOMEM; *why tells more. */
+ * save), SPEC_ERR_STATE (its options forbid to teach), SPEC_ERR_NOT_FOUND (the
+ * tenant has had no request, or is forgotten), SPEC_ERR_IO, SPEC_ERR_NOMEM; *why
+ * tells more. */
 SPEC_API SPEC_MUST_CHECK int spec_drafter_save(spec_drafter *d, uint64_t tenant, const char *path,
                                                spec_message *why);
 

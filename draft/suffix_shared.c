@@ -282,8 +282,7 @@ int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_messag
     void *k_ = NULL;
     if (!d->options.shared)
         return specp_fail(why, SPEC_ERR_STATE, "drafter suffix: shared=0, nothing to save");
-    int err = specp_tenants_acquire(&d->tenants, tenant, &k_);
-    if (!err && !k_) err = SPEC_ERR_FULL;
+    int err = specp_tenants_look_up(&d->tenants, tenant, &k_);
     if (err)
         return specp_fail(why, err, "drafter suffix: no knowledge of this tenant: %s", spec_strerror(err));
     knowledge *k = k_;

@@ -247,6 +247,33 @@ static void test_the_corpus_may_be_replaced(void **state) {
     free(c);
 }
 
+/* Saving what a tenant never taught makes no place for it, which would be
+ * another's. */
+static void test_saving_is_not_a_request(void **state) {
+    (void)state;
+    support_tmp tmp;
+    char path[200];
+    spec_message why;
+    support_tmp_make(&tmp);
+    support_tmp_path(&tmp, "saved", path, sizeof path);
+    spec_drafter *d = drafting_open("suffix:tenants=2", NULL);
+    run_say(d, 1, 1, 100);
+    run_say(d, 2, 2, 100);
+    assert_int_equal(spec_drafter_save(d, 3, path, &why), SPEC_ERR_NOT_FOUND);
+    assert_non_null(strstr(why.text, "tenant"));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(spec_drafter_save(d, 1, path, &why), 0); /* nor is it a use of what is there */
+    run_say(d, 3, 3, 100);                                    /* takes the place of 1 */
+    assert_int_equal(spec_drafter_save(d, 1, path, &why), SPEC_ERR_NOT_FOUND);
+    assert_true(run_known(d, 2, 2, 50) > 0);
+    spec_drafter_free(d);
+    d = open_on(path, "");
+    assert_true(run_known(d, 9, 1, 50) > 0);
+    assert_int_equal(spec_drafter_save(d, 1, path, &why), SPEC_ERR_NOT_FOUND);
+    spec_drafter_free(d);
+    support_tmp_remove(&tmp);
+}
+
 static void test_saving_fails_with_a_reason(void **state) {
     (void)state;
     support_tmp tmp;
@@ -395,6 +422,7 @@ int main(void) {
         cmocka_unit_test(test_drafts_start_from_the_corpus),
         cmocka_unit_test(test_what_was_taught_is_taken_up),
         cmocka_unit_test(test_the_corpus_may_be_replaced),
+        cmocka_unit_test(test_saving_is_not_a_request),
         cmocka_unit_test(test_saving_fails_with_a_reason),
         cmocka_unit_test(test_bad_corpora_are_named),
         cmocka_unit_test(test_trust_is_trust),
