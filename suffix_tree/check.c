@@ -49,7 +49,7 @@ typedef struct checker {
     uint32_t hubs;        /* hubs that states own */
 } checker;
 
-#define FAIL(c, ...) specp_fail((c)->why, SPEC_ERR_CORRUPT, __VA_ARGS__)
+#define FAIL(c, ...) (specp_fail((c)->why, SPEC_ERR_CORRUPT, __VA_ARGS__), SPEC_ERR_CORRUPT)
 
 /* Sets bit i; false when it was set before. */
 static bool mark(uint64_t *bits, uint32_t i) {
@@ -109,7 +109,10 @@ static int take_scratch(checker *c) {
     if (words > SIZE_MAX) return SPEC_ERR_NOMEM;
     c->scratch_words = (size_t)words;
     uint64_t *at = c->scratch = specp_calloc(&x->user_alloc, c->scratch_words, sizeof *at);
-    if (!at) return specp_fail(c->why, SPEC_ERR_NOMEM, "no memory for the check");
+    if (!at) {
+        specp_fail(c->why, SPEC_ERR_NOMEM, "no memory for the check");
+        return SPEC_ERR_NOMEM;
+    }
     c->chunk_seen = at;
     c->state_free = c->chunk_seen + words_for(x->chunks.used);
     c->edge_seen = c->state_free + words_for(x->states.used);

@@ -47,7 +47,13 @@ typedef struct saver {
 
 static int fail(saver *s, const char *doing) {
     s->error = errno;
-    return specp_snap_io_error(s->why, s->shown, doing, s->error);
+    specp_snap_io_error(s->why, s->shown, doing, s->error);
+    return SPEC_ERR_IO;
+}
+
+static int no_memory(saver *s) {
+    specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory to write it", s->shown);
+    return SPEC_ERR_NOMEM;
 }
 
 /* ---- the file ----------------------------------------------------------- */
@@ -57,10 +63,13 @@ static int open_directory(saver *s) {
     const char *slash = strrchr(s->path, '/');
     size_t dir = slash ? (size_t)(slash - s->path) + 1 : 0;
     s->base = s->path + dir;
-    if (!*s->base) return specp_fail(s->why, SPEC_ERR_INVALID, "%s: names a directory", s->shown);
+    if (!*s->base) {
+        specp_fail(s->why, SPEC_ERR_INVALID, "%s: names a directory", s->shown);
+        return SPEC_ERR_INVALID;
+    }
     s->name_room = dir + 2 + strlen(s->base) + TEMP_ROOM;
     s->names = specp_calloc(&s->x->user_alloc, s->name_room, 1);
-    if (!s->names) return specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory for its name", s->shown);
+    if (!s->names) return no_memory(s);
     if (dir)
         memcpy(s->names, s->path, dir);
     else
@@ -343,8 +352,7 @@ static int take_memory(saver *s) {
     const spec_allocator *a = &s->x->user_alloc;
     s->buffer = specp_alloc(a, SNAP_BUFFER, 1);
     s->live = specp_calloc(a, edge_words(s->x), sizeof *s->live);
-    if (!s->buffer || !s->live)
-        return specp_fail(s->why, SPEC_ERR_NOMEM, "%s: no memory to write it", s->shown);
+    if (!s->buffer || !s->live) return no_memory(s);
     return SPEC_OK;
 }
 
