@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #if defined(__GNUC__)
-#define SPEC_API __attribute__((visibility("default")))
+#define SPEC_API        __attribute__((visibility("default")))
 #define SPEC_MUST_CHECK __attribute__((warn_unused_result))
 #else
 #define SPEC_API
@@ -35,9 +35,9 @@
 extern "C" {
 #endif
 
-#define SPEC_VERSION_MAJOR 0
-#define SPEC_VERSION_MINOR 1
-#define SPEC_VERSION_PATCH 0
+#define SPEC_VERSION_MAJOR  0
+#define SPEC_VERSION_MINOR  1
+#define SPEC_VERSION_PATCH  0
 #define SPEC_VERSION_STRING "0.1.0"
 
 /* The binary interface, apart from the version: it makes the soname. */

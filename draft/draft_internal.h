@@ -18,7 +18,7 @@
 
 typedef enum specp_option_type {
     SPECP_OPT_INT, /* int64_t, decimal, within [min, max] */
-    SPECP_OPT_REAL, /* double, decimal with optional fraction and exponent, within [min, max]; no NaN, no infinity */
+    SPECP_OPT_REAL, /* double, decimal with optional fraction and exponent, within [min, max]; finite */
     SPECP_OPT_BOOL, /* bool, written 0 or 1 */
     SPECP_OPT_WORD, /* int, the index of the value in `words` */
     SPECP_OPT_TEXT, /* char[size], copied with its end; never empty; cannot contain a comma */

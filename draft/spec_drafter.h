@@ -33,8 +33,8 @@ typedef struct spec_request_info {
     uint64_t tenant;          /* what a tenant's requests teach, only its own requests are told */
     const spec_token *prompt; /* (n_prompt), borrowed during the call */
     size_t n_prompt;
-    size_t max_new_tokens; /* the response's limit; 0 = none. Drafts are clipped at it */
-    size_t max_context;    /* the limit of prompt + response; 0 = none. Likewise */
+    size_t max_new_tokens;       /* the response's limit; 0 = none. Drafts are clipped at it */
+    size_t max_context;          /* the limit of prompt + response; 0 = none. Likewise */
     const spec_token *reference; /* (n_reference) the response, where it is known in advance
                                   * (replay): for the oracle control. Borrowed until end */
     size_t n_reference;
@@ -67,10 +67,10 @@ typedef struct spec_outcome {
     size_t size;                 /* sizeof(spec_outcome) */
     const spec_token *committed; /* (n_committed) accepted path, then the target's next token */
     size_t n_committed;
-    const spec_tree *tree;       /* as proposed; NULL when no draft was verified */
-    const uint8_t *accepted;     /* (tree->n) 1 where the node was accepted */
+    const spec_tree *tree;   /* as proposed; NULL when no draft was verified */
+    const uint8_t *accepted; /* (tree->n) 1 where the node was accepted */
     size_t n_rows;
-    uint32_t top_k;              /* columns of the next two; 0 = not given */
+    uint32_t top_k;               /* columns of the next two; 0 = not given */
     const spec_token *topk_token; /* (n_rows, top_k) most probable first */
     const float *topk_logprob;    /* (n_rows, top_k) */
     uint32_t n_taps, hidden_dim;  /* 0 = not given */
@@ -87,13 +87,13 @@ typedef struct spec_needs {
 
 /* Running totals and present sizes. Fields that mean nothing to a drafter are 0. */
 typedef struct spec_drafter_stats {
-    uint64_t requests;       /* begun, ever */
-    uint64_t proposals;      /* ever */
-    uint64_t nodes;          /* proposed, ever */
-    uint64_t index_tokens;   /* held now in shared knowledge */
-    uint64_t index_states;   /* likewise */
-    uint64_t index_bytes;    /* all memory held by the drafter now */
-    uint64_t evicted;        /* sequences evicted, ever */
+    uint64_t requests;        /* begun, ever */
+    uint64_t proposals;       /* ever */
+    uint64_t nodes;           /* proposed, ever */
+    uint64_t index_tokens;    /* held now in shared knowledge */
+    uint64_t index_states;    /* likewise */
+    uint64_t index_bytes;     /* all memory held by the drafter now */
+    uint64_t evicted;         /* sequences evicted, ever */
     uint64_t longest_wait_ns; /* the longest time that any call waited for another request */
 } spec_drafter_stats;
 
@@ -166,8 +166,8 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
  * SPEC_ERR_NOT_FOUND (no such drafter or file), SPEC_ERR_INVALID (option),
  * SPEC_ERR_NOMEM, and what loading a file can give.
  */
-SPEC_API SPEC_MUST_CHECK int spec_drafter_open(spec_drafter **out, const char *spec, const spec_allocator *alloc,
-                                               spec_message *why);
+SPEC_API SPEC_MUST_CHECK int spec_drafter_open(spec_drafter **out, const char *spec,
+                                               const spec_allocator *alloc, spec_message *why);
 
 /* The built-in names, i = 0, 1, ...; NULL past the last. */
 SPEC_API const char *spec_drafter_builtin(size_t i);
@@ -194,17 +194,20 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_save(spec_drafter *d, uint64_t tenant,
 /* ---- using one -------------------------------------------------------- */
 
 /* SPEC_ERR_INVALID (a negative token in the prompt), SPEC_ERR_NOMEM. */
-SPEC_API SPEC_MUST_CHECK int spec_request_begin(spec_drafter *d, const spec_request_info *info, spec_request **out);
+SPEC_API SPEC_MUST_CHECK int spec_request_begin(spec_drafter *d, const spec_request_info *info,
+                                                spec_request **out);
 
 /* Replaces the tree's contents by a draft. It never has more nodes than the
  * budget, and no path longer than the tokens that the request's limits still
  * allow, less the one that verification adds by itself. When the drafter fails
  * the tree is empty. */
-SPEC_API SPEC_MUST_CHECK int spec_request_propose(spec_request *r, const spec_propose_args *args, spec_tree *tree);
+SPEC_API SPEC_MUST_CHECK int spec_request_propose(spec_request *r, const spec_propose_args *args,
+                                                  spec_tree *tree);
 
 /* The same for n requests of one drafter: requests[i], args[i], trees[i]. On
  * error no tree is valid. */
-SPEC_API SPEC_MUST_CHECK int spec_request_propose_batch(spec_request *const *requests, const spec_propose_args *args,
+SPEC_API SPEC_MUST_CHECK int spec_request_propose_batch(spec_request *const *requests,
+                                                        const spec_propose_args *args,
                                                         spec_tree *const *trees, size_t n);
 
 /* Tells the drafter what was committed. Must be called for every token of the

@@ -56,7 +56,7 @@ typedef struct spec_tree {
     float *q;          /* (q_cap, vocab) draft distributions; NULL when q_cap == 0 */
     uint32_t n, cap;   /* nodes used, nodes there is room for */
     uint32_t n_q, q_cap;
-    uint32_t vocab;    /* columns of q */
+    uint32_t vocab;            /* columns of q */
     int q_without_replacement; /* siblings of one q row were drawn without replacement */
     float score;               /* expected accepted tokens, by the drafter's own account */
     uint32_t match_len;        /* context tokens matched by the source chosen; 0 = none */

@@ -34,8 +34,8 @@ typedef struct spec_index spec_index;
 /* A sequence. Never 0, and never reused within the life of an index. */
 typedef uint64_t spec_seq;
 
-#define SPEC_INDEX_MIN_DEPTH 1
-#define SPEC_INDEX_MAX_DEPTH 4096
+#define SPEC_INDEX_MIN_DEPTH     1
+#define SPEC_INDEX_MAX_DEPTH     4096
 #define SPEC_INDEX_DEFAULT_DEPTH 64
 
 typedef enum spec_evict {
@@ -45,12 +45,12 @@ typedef enum spec_evict {
 } spec_evict;
 
 typedef struct spec_index_options {
-    size_t size;            /* sizeof(spec_index_options) */
-    uint32_t depth;         /* longest substring kept; 0 = 64 */
-    spec_evict evict;       /* who goes first when memory_limit is reached */
-    size_t memory_limit;    /* allocated bytes; 0 = none. Kept by eviction, see append */
-    uint64_t tokenizer_id;  /* any hash of the vocabulary, carried by snapshots; 0 = unknown */
-    spec_allocator alloc;   /* zero = malloc */
+    size_t size;           /* sizeof(spec_index_options) */
+    uint32_t depth;        /* longest substring kept; 0 = 64 */
+    spec_evict evict;      /* who goes first when memory_limit is reached */
+    size_t memory_limit;   /* allocated bytes; 0 = none. Kept by eviction, see append */
+    uint64_t tokenizer_id; /* any hash of the vocabulary, carried by snapshots; 0 = unknown */
+    spec_allocator alloc;  /* zero = malloc */
 } spec_index_options;
 
 /* SPEC_ERR_INVALID (depth), SPEC_ERR_NOMEM. An empty index takes under 3 KB. */
@@ -144,7 +144,8 @@ SPEC_API spec_locus spec_index_child(const spec_index *x, spec_locus at, spec_to
  * equal counts: unspecified, but stable between growing calls). Returns how
  * many were written; spec_index_n_children() tells how many there are. O(1)
  * each. */
-SPEC_API size_t spec_index_children(const spec_index *x, spec_locus at, size_t from, size_t cap, spec_child *out);
+SPEC_API size_t spec_index_children(const spec_index *x, spec_locus at, size_t from, size_t cap,
+                                    spec_child *out);
 SPEC_API size_t spec_index_n_children(const spec_index *x, spec_locus at);
 
 /* The longest proper suffix of `at` that occurs more often than it does: the
@@ -203,7 +204,7 @@ typedef struct spec_index_stats {
     uint64_t evicted_tokens; /* tokens evicted, ever */
     uint64_t tokenizer_id;
     uint32_t depth;
-    uint32_t chain_max;      /* longest suffix chain met, ever */
+    uint32_t chain_max; /* longest suffix chain met, ever */
 } spec_index_stats;
 
 /* O(1). */
@@ -240,7 +241,9 @@ typedef struct spec_index_load_options {
     spec_allocator alloc;
 } spec_index_load_options;
 
-/* Maps a snapshot. The index can grow and shrink like any other; the file is
+/* Maps a snapshot. With `trust`, damaged data is not noticed: of an index whose
+ * bytes nobody vouches for, only spec_index_check and spec_index_free may be
+ * called before the check has passed. The index can grow and shrink like any other; the file is
  * never written (private mapping), and must not be truncated while mapped.
  * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT, SPEC_ERR_VERSION,
  * SPEC_ERR_NOMEM, SPEC_ERR_INVALID (tokenizer). */

@@ -47,7 +47,9 @@ typedef struct parity {
 
 /* ---- reading ------------------------------------------------------------ */
 
-static json_int_t number(const json_t *o, const char *key) { return json_integer_value(json_object_get(o, key)); }
+static json_int_t number(const json_t *o, const char *key) {
+    return json_integer_value(json_object_get(o, key));
+}
 
 static void read_step(const char *line, golden_step *g) {
     json_t *o = json_loads(line, 0, NULL);
@@ -188,9 +190,10 @@ static void step(parity *p, const golden_step *g) {
     spec_propose_args args = {.size = sizeof args, .budget = CAP};
     assert_int_equal(spec_request_propose(p->r, &args, &p->draft), 0);
     if (!agrees(p, g))
-        fail_msg("%s request %zu position %zu: drafted %u nodes, score %.9g, match %u; recorded %zu, %.9g, %u%s",
-                 p->drafter, g->req, g->pos, p->draft.n, (double)p->draft.score, p->draft.match_len, g->n,
-                 (double)g->score, g->match_len, g->tie ? " (tie)" : "");
+        fail_msg(
+            "%s request %zu position %zu: drafted %u nodes, score %.9g, match %u; recorded %zu, %.9g, %u%s",
+            p->drafter, g->req, g->pos, p->draft.n, (double)p->draft.score, p->draft.match_len, g->n,
+            (double)g->score, g->match_len, g->tie ? " (tie)" : "");
     p->steps++;
     p->ties += g->tie;
 }
@@ -223,7 +226,8 @@ static void follow(const char *name, const char *trace_name, bool tree, size_t m
         step(&p, &g);
     }
     close_request(&p);
-    print_message("%s %s: %zu steps agree, %zu of them tied\n", name, tree ? "tree" : "path", p.steps, p.ties);
+    print_message("%s %s: %zu steps agree, %zu of them tied\n", name, tree ? "tree" : "path", p.steps,
+                  p.ties);
     assert_in_range(p.steps, 100, SIZE_MAX);
     free(all);
     spec_index_free(p.shared);

@@ -29,8 +29,8 @@ extern "C" {
  * 2211.17192) for chains at temperature 0; Miao et al., SpecInfer 2024 (arXiv
  * 2305.09781), section 4.2 for trees.
  */
-SPEC_API SPEC_MUST_CHECK int spec_verify_greedy(const spec_tree *tree, const spec_token *argmax, int32_t *path,
-                                                size_t *n_path, spec_token *next);
+SPEC_API SPEC_MUST_CHECK int spec_verify_greedy(const spec_tree *tree, const spec_token *argmax,
+                                                int32_t *path, size_t *n_path, spec_token *next);
 
 #ifdef __cplusplus
 }
