@@ -250,6 +250,7 @@ static json_t *settings(const session *s) {
     put(&o, "limit", s->limit ? json_integer((json_int_t)s->limit) : json_null());
     put(&o, "skip_bad", json_boolean(s->skip_bad));
     put(&o, "traces", texts(&s->trace_files));
+    put(&o, "left_out", texts(&s->left_out));
     put(&o, "warm", texts(&s->warm_files));
     put_text(&o, "corpus", s->corpus);
     put(&o, "cost_model", cost_json(&s->cost));

@@ -41,6 +41,7 @@ void session_release(session *s) {
     cli_list_free(&s->drafters);
     cli_list_free(&s->trace_files);
     cli_list_free(&s->warm_files);
+    cli_list_free(&s->left_out);
     cost_model_free(&s->cost);
     memset(s, 0, sizeof *s);
 }
@@ -56,27 +57,37 @@ static int exit_code(int err) {
 
 /* ---- loading ------------------------------------------------------------- */
 
-static int load_one(const session *s, trace *out, const char *path) {
+/* Loads a trace after those there are. A file of prompts alone is no trace: it
+ * is left out, with a note, so that a wildcard may catch it. */
+static int load_one(session *s, const char *path, trace *list, size_t *n) {
     spec_message why;
+    trace *out = &list[*n];
     int rc = trace_load(out, path, s->skip_bad, &why);
+    if (rc == SPEC_ERR_UNSUPPORTED) {
+        bench_complain("%s; left out", why.text);
+        return cli_list_add(&s->left_out, path) ? EXIT_CHECK : EXIT_DONE;
+    }
     if (rc != SPEC_OK) {
         bench_complain("%s", why.text);
         return exit_code(rc);
     }
+    (*n)++;
     if (out->n) return EXIT_DONE;
     bench_complain("%s: expected at least one request with a response, found none", path);
     return EXIT_USAGE;
 }
 
-static int load_list(const session *s, const cli_list *files, trace **out, size_t *n) {
+static int load_list(session *s, const cli_list *files, trace **out, size_t *n) {
     *out = specp_calloc(NULL, files->n ? files->n : 1, sizeof **out);
     if (!*out) {
         bench_complain("out of memory");
         return EXIT_CHECK;
     }
     int rc = EXIT_DONE;
-    for (; *n < files->n && rc == EXIT_DONE; (*n)++) rc = load_one(s, &(*out)[*n], files->item[*n]);
-    return rc;
+    for (size_t i = 0; i < files->n && rc == EXIT_DONE; i++) rc = load_one(s, files->item[i], *out, n);
+    if (rc != EXIT_DONE || *n || !files->n) return rc;
+    bench_complain("no trace is left; expected at least one file with recorded responses");
+    return EXIT_USAGE;
 }
 
 /* Keeps the first n requests. */

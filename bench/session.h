@@ -30,6 +30,7 @@ typedef struct session {
     const char *command;
     cli_list drafters;
     cli_list trace_files, warm_files; /* as given; trace_files is empty for generated workloads */
+    cli_list left_out;                /* of them, files of prompts without responses */
     trace *workload;                  /* (n_workloads), owned */
     size_t n_workloads;
     trace *warm; /* (n_warm), owned */

@@ -178,7 +178,17 @@ static int syntax_fault(const reader *r, const json_error_t *e) {
     return line_fault(r, what);
 }
 
+/* A line of a prompt file (`turns` as text, as in Spec-Bench): nothing was recorded. */
+static bool is_prompt_alone(const json_t *line) {
+    return json_is_array(json_object_get(line, "turns")) && !json_object_get(line, "prompt") &&
+           !json_object_get(line, "response");
+}
+
 static int read_request(const reader *r, const json_t *line, trace_request *q) {
+    if (is_prompt_alone(line))
+        return specp_fail(r->why, SPEC_ERR_UNSUPPORTED,
+                          "%s: holds prompts (\"turns\") without recorded responses, expected a trace",
+                          r->path);
     int rc = read_name(r, line, "id", &q->id);
     if (rc == SPEC_OK) rc = read_name(r, line, "group", &q->group);
     if (rc == SPEC_OK) rc = read_tokens(r, line, "prompt", &q->prompt, &q->n_prompt);

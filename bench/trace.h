@@ -32,7 +32,8 @@ typedef struct trace {
 /* Reads a JSON-lines trace file (docs/FORMATS.md). With skip_bad, faulty lines
  * are counted and left out; without, the first one is an error. On failure *why
  * names the file, the line and what was expected, and *out is empty.
- * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT, SPEC_ERR_NOMEM. */
+ * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT, SPEC_ERR_NOMEM;
+ * SPEC_ERR_UNSUPPORTED: a file of prompts without responses. */
 int trace_load(trace *out, const char *path, bool skip_bad, spec_message *why);
 
 /* The same from memory, for tests and fuzzing; `name` stands for the path in messages. */

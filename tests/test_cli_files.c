@@ -28,6 +28,19 @@ static void test_bad_traces(void **state) {
     assert_int_not_equal(access(cli_at("x.idx"), F_OK), 0);
 }
 
+/* A wildcard may catch a file of prompts alone: it is named and left out. */
+static void test_prompts_alone(void **state) {
+    (void)state;
+    const char *note = "prompts.jsonl: holds prompts (\"turns\") without recorded responses";
+    cli_write("prompts.jsonl", "{\"id\":1,\"group\":\"g\",\"turns\":[\"hello\"]}\n");
+    cli_expect("replay @/good.jsonl @/prompts.jsonl -d none", 0, "good: 2 requests", note);
+    cli_expect("replay -q -j - @/good.jsonl @/prompts.jsonl -d none", 0, "\"left_out\": [\n", note);
+    cli_expect("replay @/prompts.jsonl -d none", 2, "", "no trace is left");
+    cli_expect("replay @/good.jsonl --warm @/prompts.jsonl -d none", 2, "", note);
+    cli_write("odd.jsonl", "{\"turns\":[\"hello\"],\"prompt\":[1]}\n");
+    cli_expect("replay @/good.jsonl @/odd.jsonl -d none", 2, "", "odd.jsonl:1: \"response\" is missing");
+}
+
 static void test_skip_bad(void **state) {
     (void)state;
     cli_result r = cli_run("replay @/cut.jsonl -d none --skip-bad");
@@ -202,10 +215,15 @@ static void test_reference_totals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_traces),    cmocka_unit_test(test_skip_bad),
-        cmocka_unit_test(test_tolerated),     cmocka_unit_test(test_corpus),
-        cmocka_unit_test(test_bad_snapshots), cmocka_unit_test(test_replay_with_corpus),
-        cmocka_unit_test(test_demo),          cmocka_unit_test(test_reference_totals),
+        cmocka_unit_test(test_bad_traces),
+        cmocka_unit_test(test_prompts_alone),
+        cmocka_unit_test(test_skip_bad),
+        cmocka_unit_test(test_tolerated),
+        cmocka_unit_test(test_corpus),
+        cmocka_unit_test(test_bad_snapshots),
+        cmocka_unit_test(test_replay_with_corpus),
+        cmocka_unit_test(test_demo),
+        cmocka_unit_test(test_reference_totals),
     };
     return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
 }
