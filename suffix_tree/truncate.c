@@ -99,18 +99,26 @@ static const state *chain_top(const spec_index *x, uint32_t i) {
     return state_at(x, slot_at(x, i)->up & ~HELD);
 }
 
+/* The place k before i, k at most a chunk; NONE before the start. */
+static uint32_t place_back(const spec_index *x, uint32_t i, uint32_t k) {
+    if ((i & (CHUNK_SLOTS - 1)) >= k) return i - k;
+    uint32_t prev = chunk_at(x, i >> CHUNK_SHIFT)->prev;
+    return prev == NONE ? NONE : ((prev + 1) << CHUNK_SHIFT) + (i & (CHUNK_SLOTS - 1)) - k;
+}
+
 /* Asks the memory for what the next steps will touch, each part two steps
  * after the part that leads to it: all places and tokens are known. */
 static void look_ahead(const spec_index *x, uint32_t i) {
-    if ((i & (CHUNK_SLOTS - 1)) < 8) return; /* the places lie in another chunk */
-    SPECP_PREFETCH(chain_top(x, i - 7));
-    const state *top = chain_top(x, i - 5);
-    specp_edges_prefetch(x, top, slot_at(x, i - 4)->token);
+    uint32_t far = place_back(x, i, 7), mid = place_back(x, i, 5), near = place_back(x, i, 3);
+    if (far == NONE) return;
+    SPECP_PREFETCH(chain_top(x, far));
+    const state *top = chain_top(x, mid);
+    specp_edges_prefetch(x, top, slot_at(x, place_back(x, i, 4))->token);
     SPECP_PREFETCH(state_at(x, top->link));
     if (top->count == 2 && top->last != NONE) SPECP_PREFETCH(slot_at(x, top->last)); /* case C */
-    const state *second = state_at(x, chain_top(x, i - 3)->link);
-    specp_edges_prefetch(x, second, slot_at(x, i - 2)->token);
-    specp_edges_prefetch(x, state_at(x, ROOT), slot_at(x, i - 3)->token);
+    const state *second = state_at(x, chain_top(x, near)->link);
+    specp_edges_prefetch(x, second, slot_at(x, place_back(x, i, 2))->token);
+    specp_edges_prefetch(x, state_at(x, ROOT), slot_at(x, near)->token);
 }
 
 void specp_truncate_token(spec_index *x, uint32_t seq) {
