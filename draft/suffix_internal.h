@@ -36,14 +36,15 @@ typedef struct leftover {
     size_t done;
 } leftover;
 
-/* What a tenant's requests share. `grown` and the index change under `lock`
- * held for writing; who wants to write passes `gate` first, so that at most one
- * writer stands before the lock and no reader waits for two. */
+/* What a tenant's requests share. `grown`, `dropped` and the index change under
+ * `lock` held for writing; who wants to write passes `gate` first. Both are tried,
+ * never waited for: a reader waits for one append at most. */
 typedef struct knowledge {
     pthread_mutex_t gate;
     pthread_rwlock_t lock;
     spec_index *index;
-    uint64_t grown; /* tokens appended by requests, ever */
+    uint64_t grown;   /* tokens appended by requests, ever */
+    uint64_t dropped; /* responses dropped for max_requests, ever */
     pthread_mutex_t backlog_lock;
     leftover *backlog, **backlog_end; /* queue */
 } knowledge;

@@ -9,7 +9,9 @@
  *                                              backlog, for the next who writes
  *     save       read lock                     while it runs, tokens stay pending
  *
- * Nobody waits to write (but begin, where max_requests makes it take a slot).
+ * Nobody waits to write. With max_requests a response takes its place when its
+ * request begins or, if others are at it, with its first tokens, and room for it
+ * is made at once or by those who write next.
  *
  * Where the match of a request's text in the shared index is read off:
  *
@@ -99,11 +101,6 @@ void specp_suffix_drop(void *user, void *knowledge_) {
 
 /* ---- writing ---------------------------------------------------------- */
 
-static void write_begin(suffix_drafter *d, knowledge *k) {
-    specp_lock(&k->gate, &d->wait);
-    specp_write_lock(&k->lock, &d->wait);
-}
-
 static bool write_try(knowledge *k) {
     if (pthread_mutex_trylock(&k->gate)) return false;
     if (!pthread_rwlock_trywrlock(&k->lock)) return true;
@@ -167,12 +164,27 @@ static void leave_behind(suffix_drafter *d, suffix_request *r) {
     pthread_mutex_unlock(&k->backlog_lock);
 }
 
+/* Takes up to SLICE tokens from the oldest sequence if there are more than
+ * max_requests; false when there are not. Both locks are held. */
+static bool shed(suffix_drafter *d, knowledge *k) {
+    spec_index_stats s;
+    spec_seq oldest = 0;
+    size_t n = 0;
+    if (d->options.max_requests < 0 || spec_index_get_stats(k->index, &s)) return false;
+    if (s.sequences <= (uint64_t)d->options.max_requests) return false;
+    if (spec_index_next_seq(k->index, 0, &oldest) || spec_index_seq_length(k->index, oldest, &n))
+        return false;
+    k->dropped += n <= SLICE;
+    return !(n > SLICE ? spec_index_truncate(k->index, oldest, SLICE) : spec_index_remove(k->index, oldest));
+}
+
 void specp_suffix_teach(suffix_drafter *d, suffix_request *r) {
     specp_text *p = &r->pending;
     size_t done = 0;
     while (done < p->n && !r->to.gone && write_try(r->shared)) {
         size_t n = p->n - done < SLICE ? p->n - done : SLICE;
         work_off(d, r->shared);
+        shed(d, r->shared);
         append_slice(r->shared, &r->to, p->tok + done, n);
         write_end(r->shared);
         done += n;
@@ -184,29 +196,15 @@ void specp_suffix_teach(suffix_drafter *d, suffix_request *r) {
 
 /* ---- requests --------------------------------------------------------- */
 
-/* Takes up to SLICE tokens from the oldest sequence if there are more than
- * max_requests; false when there are not. */
-static bool shed(suffix_drafter *d, knowledge *k) {
-    spec_index_stats s;
-    spec_seq oldest = 0;
-    size_t n = 0;
-    write_begin(d, k);
-    spec_index_get_stats(k->index, &s);
-    bool more = s.sequences > (uint64_t)d->options.max_requests;
-    if (more && !spec_index_next_seq(k->index, 0, &oldest) && !spec_index_seq_length(k->index, oldest, &n))
-        (void)(n > SLICE ? spec_index_truncate(k->index, oldest, SLICE)
-                         : spec_index_remove(k->index, oldest));
-    write_end(k);
-    return more;
-}
-
-/* With a limit on requests the slot is taken at once, and room made for it. */
-static int take_slot(suffix_drafter *d, suffix_request *r) {
-    if (d->options.max_requests < 0) return SPEC_OK;
-    write_begin(d, r->shared);
+/* With a limit on requests the place is taken at once, and room made for it. */
+static int take_place(suffix_drafter *d, suffix_request *r) {
+    if (d->options.max_requests < 0 || !write_try(r->shared)) return SPEC_OK;
     int err = spec_index_begin(r->shared->index, &r->to.seq);
+    bool more = !err && shed(d, r->shared);
     write_end(r->shared);
-    while (!err && shed(d, r->shared)) {
+    while (more && write_try(r->shared)) { /* others may come in between */
+        more = shed(d, r->shared);
+        write_end(r->shared);
     }
     return err;
 }
@@ -220,7 +218,7 @@ int specp_suffix_join(suffix_drafter *d, suffix_request *r, uint64_t tenant) {
     specp_read_lock(&r->shared->lock, &d->wait);
     err = spec_cursor_new(&r->cursor, r->shared->index);
     pthread_rwlock_unlock(&r->shared->lock);
-    if (!err) err = take_slot(d, r);
+    if (!err) err = take_place(d, r);
     if (!err) return SPEC_OK;
     specp_suffix_leave(d, r);
     return err;
@@ -303,11 +301,12 @@ void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out) {
         spec_index_stats s;
         specp_read_lock(&k->lock, &d->wait);
         int err = spec_index_get_stats(k->index, &s);
+        uint64_t dropped = k->dropped;
         pthread_rwlock_unlock(&k->lock);
         if (err) continue;
         out->index_tokens += s.tokens;
         out->index_states += s.states;
-        out->evicted += s.evicted;
+        out->evicted += s.evicted + dropped;
     }
     pthread_mutex_unlock(&d->tenants.lock);
 }

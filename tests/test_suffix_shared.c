@@ -172,6 +172,7 @@ static void keeps_latest(const char *spec, uint32_t n_kept) {
     uint64_t tokens = 0;
     for (uint32_t i = n_said; i > n_said - n_kept; i--) tokens += 100 + i;
     assert_int_equal(stats_of(d).index_tokens, tokens);
+    assert_int_equal(stats_of(d).evicted, n_kept ? n_said - n_kept : 0);
     spec_request *last = drafting_begin(d, 0, NULL, 0); /* makes the oldest go */
     spec_tree t;
     assert_int_equal(spec_tree_init(&t, 4, 0, 0, NULL), 0);
