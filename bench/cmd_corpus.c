@@ -76,6 +76,10 @@ static int add_trace(spec_index *x, const corpus_options *o, const char *path) {
     trace t;
     spec_message why;
     int rc = trace_load(&t, path, o->skip_bad, &why);
+    if (rc == SPEC_ERR_UNSUPPORTED) {
+        bench_complain("%s; left out", why.text);
+        return EXIT_DONE;
+    }
     if (rc != SPEC_OK) return failed(path, rc, why.text);
     if (t.n_bad) bench_complain("%s: left out %zu faulty lines, the first: %s", path, t.n_bad, t.first_bad);
     for (size_t i = 0; i < t.n && rc == SPEC_OK; i++) {

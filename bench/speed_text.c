@@ -115,7 +115,7 @@ static int add_file(speed_corpus *c, const char *dir, const char *name, spec_mes
     snprintf(path, sizeof path, "%s/%s", dir, name);
     trace *t = &c->file[c->n_files];
     int err = trace_load(t, path, true, why);
-    if (err) return err;
+    if (err) return err == SPEC_ERR_UNSUPPORTED ? SPEC_OK : err;
     if (t->n)
         c->n_files++;
     else

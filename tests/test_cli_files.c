@@ -37,6 +37,7 @@ static void test_prompts_alone(void **state) {
     cli_expect("replay -q -j - @/good.jsonl @/prompts.jsonl -d none", 0, "\"left_out\": [\n", note);
     cli_expect("replay @/prompts.jsonl -d none", 2, "", "no trace is left");
     cli_expect("replay @/good.jsonl --warm @/prompts.jsonl -d none", 2, "", note);
+    cli_expect("corpus build -o @/some.idx @/prompts.jsonl @/good.jsonl", 0, "some.idx", note);
     cli_write("odd.jsonl", "{\"turns\":[\"hello\"],\"prompt\":[1]}\n");
     cli_expect("replay @/good.jsonl @/odd.jsonl -d none", 2, "", "odd.jsonl:1: \"response\" is missing");
 }
