@@ -56,13 +56,13 @@ int spec_index_new(spec_index **out, const spec_index_options *options) {
     spec_index *x = specp_index_shell(&o.alloc, depth);
     if (!x) return SPEC_ERR_NOMEM;
     x->evict = o.evict;
-    x->memory_limit = o.memory_limit;
     x->tokenizer_id = o.tokenizer_id;
     int err = specp_state_reserve(x);
     if (err) {
         spec_index_free(x);
         return err;
     }
+    x->memory_limit = o.memory_limit; /* from here on: the root is there, whatever the limit */
     *state_at(x, specp_state_take(x)) = (state){.link = ROOT, .last = NONE};
     *out = x;
     return SPEC_OK;

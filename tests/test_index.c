@@ -181,6 +181,15 @@ static void test_options(void **state) {
     assert_int_equal(s.depth, SPEC_INDEX_MAX_DEPTH);
     assert_true(s.tokenizer_id == o.tokenizer_id);
     spec_index_free(x);
+    for (o.memory_limit = 1; o.memory_limit < 100000; o.memory_limit *= 3) { /* none is too low */
+        const spec_token tok[] = {1, 2, 1};
+        spec_seq seq;
+        assert_int_equal(spec_index_new(&x, &o), SPEC_OK);
+        assert_int_equal(spec_index_begin(x, &seq), SPEC_OK);
+        assert_int_equal(spec_index_append(x, seq, tok, 3), SPEC_OK);
+        assert_int_equal(spec_index_count(x, tok, 1), 2);
+        spec_index_free(x);
+    }
 }
 
 static void test_append_nothing(void **state) {
