@@ -136,6 +136,7 @@ static int open_file(loader *l) {
         return specp_fail(l->why, SPEC_ERR_NOT_FOUND, "%s: there is no such file", l->shown);
     if (l->fd < 0) return specp_snap_io_error(l->why, l->shown, "opening", errno);
     if (fstat(l->fd, &st)) return specp_snap_io_error(l->why, l->shown, "looking at it", errno);
+    errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL; /* for the two errors that are ours */
     if (S_ISDIR(st.st_mode))
         return specp_fail(l->why, SPEC_ERR_IO, "%s: is a directory, expected a snapshot of an index",
                           l->shown);
@@ -428,7 +429,8 @@ static void take_numbers(spec_index *x, const snap_header *h) {
     x->tokens_total = h->tokens_total;
     x->evicted = h->evicted;
     x->evicted_tokens = h->evicted_tokens;
-    atomic_store(&x->clock, h->clock);
+    /* Without LRU no more stamps are given: 0 lets the next save say so, and age serve instead. */
+    atomic_store(&x->clock, x->evict == SPEC_EVICT_LRU ? h->clock : 0);
 }
 
 static int build(loader *l) {

@@ -85,8 +85,10 @@ static int open_temporary(saver *s) {
     struct stat old;
     bool replaces = fstatat(s->dir_fd, s->base, &old, 0) == 0;
     if (!replaces && errno != ENOENT) return fail(s, "looking at it");
-    if (replaces && !S_ISREG(old.st_mode))
+    if (replaces && !S_ISREG(old.st_mode)) {
+        s->error = S_ISDIR(old.st_mode) ? EISDIR : EINVAL;
         return specp_fail(s->why, SPEC_ERR_IO, "%s: is not a regular file, and is not replaced", s->shown);
+    }
     for (unsigned n = 0; s->fd < 0; n++) {
         snprintf(s->temp, strlen(s->base) + TEMP_ROOM, "%s.%ld-%u.tmp", s->base, (long)getpid(), n);
         s->fd = openat(s->dir_fd, s->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, replaces ? 0600 : 0666);

@@ -6,6 +6,7 @@
  * readers in test_index_threads.c.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,35 @@ static void test_lru_after_load(void **test) {
     place_remove(&p);
 }
 
+/* Sequences get no stamps while an index evicts by age: they must not look the
+ * least recently used once it evicts by use again. */
+static void test_lru_after_fifo(void **test) {
+    (void)test;
+    saving_place p;
+    spec_seq s[3], left = 0;
+    spec_index *x = NULL;
+    place_make(&p);
+    spec_index_options make = {.size = sizeof make, .evict = SPEC_EVICT_LRU};
+    spec_index_load_options load = {.size = sizeof load};
+    assert_int_equal(spec_index_new(&x, &make), SPEC_OK);
+    for (spec_token i = 0; i < 3; i++) {
+        spec_token tok[3] = {10 * i, 10 * i + 1, 10 * i + 2};
+        assert_int_equal(spec_index_begin(x, &s[i]), SPEC_OK);
+        assert_int_equal(spec_index_append(x, s[i], tok, 3), SPEC_OK);
+        if (i == 0) continue;
+        sample_save(x, p.path);
+        spec_index_free(x);
+        load.evict = i == 1 ? SPEC_EVICT_FIFO : SPEC_EVICT_LRU;
+        assert_int_equal(spec_index_load(&x, p.path, &load, NULL), SPEC_OK);
+        assert_int_equal(spec_index_check(x, NULL), SPEC_OK);
+    }
+    assert_int_equal(spec_index_evict(x, 3), SPEC_OK);
+    assert_int_equal(spec_index_next_seq(x, 0, &left), SPEC_OK);
+    assert_true(left == s[2]);
+    spec_index_free(x);
+    place_remove(&p);
+}
+
 /* ---- failing to save ---------------------------------------------------- */
 
 static void test_save_nowhere(void **test) {
@@ -243,8 +273,10 @@ static void test_save_nowhere(void **test) {
     snprintf(path, sizeof path, "%s/no/such/index", p.tmp.path);
     assert_int_equal(spec_index_save(x, path, &why), SPEC_ERR_IO);
     assert_non_null(strstr(why.text, path));
+    assert_int_equal(errno, ENOENT);
     why.text[0] = 0;
     assert_int_equal(spec_index_save(x, p.tmp.path, &why), SPEC_ERR_IO); /* a directory in its place */
+    assert_int_equal(errno, EISDIR);
     assert_non_null(strstr(why.text, p.tmp.path));
     assert_int_equal(place_files(&p), 0);
     spec_index_free(x);
@@ -361,8 +393,9 @@ int main(void) {
         cmocka_unit_test(test_stats_survive),   cmocka_unit_test(test_child_order_survives),
         cmocka_unit_test(test_generations),     cmocka_unit_test(test_file_is_never_written),
         cmocka_unit_test(test_saves_are_equal), cmocka_unit_test(test_limit_after_load),
-        cmocka_unit_test(test_lru_after_load),  cmocka_unit_test(test_save_nowhere),
-        cmocka_unit_test(test_save_cut_short),  cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_lru_after_load),  cmocka_unit_test(test_lru_after_fifo),
+        cmocka_unit_test(test_save_nowhere),    cmocka_unit_test(test_save_cut_short),
+        cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  * flipped anywhere, of another version or byte order, crafted, or something else
  * altogether. Each is refused with a reason that names the file.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,10 +193,10 @@ static void test_not_a_snapshot(void **test) {
     assert_int_equal(try_bytes(p.path, text, sizeof text, 0, NULL), SPEC_ERR_CORRUPT);
     memset(text, 0, sizeof text);
     assert_int_equal(try_bytes(p.path, text, sizeof text, 1, NULL), SPEC_ERR_CORRUPT);
-    int err = try_bytes(p.tmp.path, NULL, 0, 0, NULL); /* a directory */
-    assert_true(err == SPEC_ERR_IO || err == SPEC_ERR_CORRUPT);
-    err = try_bytes("/dev/null", NULL, 0, 0, NULL);
-    assert_true(err == SPEC_ERR_IO || err == SPEC_ERR_CORRUPT);
+    assert_int_equal(try_bytes(p.tmp.path, NULL, 0, 0, NULL), SPEC_ERR_IO); /* a directory */
+    assert_int_equal(errno, EISDIR);
+    assert_int_equal(try_bytes("/dev/null", NULL, 0, 0, NULL), SPEC_ERR_IO);
+    assert_int_equal(errno, EINVAL);
     place_remove(&p);
 }
 
