@@ -4,7 +4,7 @@
  *
  *   0..1 edges   in the state itself
  *   2..32        a block: `cap` consecutive records of the edge pool, cap from
- *                a short list of classes; freed blocks wait in a list per kind
+ *                a short list of kinds (blocks.c)
  *   more         a hub: arrays of its own, and a hash from token to rank
  *
  * Order is kept by swaps: the edge whose count rises from c to c + 1 changes

@@ -33,7 +33,8 @@ void specp_seq_use(const spec_index *x, uint32_t seq) {
     if (x->evict != SPEC_EVICT_LRU) return;
     spec_index *w = (spec_index *)x; /* the clock and the stamps are atomic */
     uint64_t now = atomic_fetch_add_explicit(&w->clock, 1, memory_order_relaxed) + 1;
-    atomic_store_explicit(&seq_at(w, seq)->stamp, now, memory_order_relaxed);
+    /* Release: who sees the stamp (check) sees a clock that is no less. */
+    atomic_store_explicit(&seq_at(w, seq)->stamp, now, memory_order_release);
 }
 
 void spec_index_touch(const spec_index *x, spec_locus at) {

@@ -335,7 +335,7 @@ int specp_edges_copy(spec_index *x, state *to, const state *from);
 void specp_edges_move(state *to, state *from);
 void specp_edges_free(spec_index *x, state *s);
 
-/* ---- append.c, truncate.c, evict.c, sequence.c, stats.c ---------------- */
+/* ---- append.c, truncate.c, index.c, evict.c, stats.c ---------------- */
 
 /* The state record may move no more after this: the next take cannot fail. */
 int specp_state_reserve(spec_index *x);

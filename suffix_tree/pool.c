@@ -2,7 +2,7 @@
 /*
  * pool.c - arrays of records that grow without moving.
  *
- *   seg ->  [0] 64, 128, ... 2^shift records (doubled by resize, then full)
+ *   seg ->  [0] 16, 32, ... 2^shift records (doubled by resize, then full)
  *           [1] 2^shift records
  *           [2] ...
  *
