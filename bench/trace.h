@@ -12,21 +12,21 @@
 #include "specdec.h"
 
 typedef struct trace_request {
-    char *id;             /* "" when the file gave none */
-    char *group;          /* likewise */
-    spec_token *prompt;   /* (n_prompt) */
+    char *id;           /* "" when the file gave none */
+    char *group;        /* likewise */
+    spec_token *prompt; /* (n_prompt) */
     size_t n_prompt;
     spec_token *response; /* (n_response), never empty in a loaded trace */
     size_t n_response;
 } trace_request;
 
 typedef struct trace {
-    char *name;           /* file name without directory and .jsonl, or the workload's name */
-    trace_request *req;   /* (n), in arrival order */
+    char *name;         /* file name without directory and .jsonl, or the workload's name */
+    trace_request *req; /* (n), in arrival order */
     size_t n, cap;
-    size_t n_empty;       /* requests left out because their response is empty */
-    size_t n_bad;         /* lines left out under skip_bad */
-    char *first_bad;      /* what was wrong with the first of them, or NULL */
+    size_t n_empty;  /* requests left out because their response is empty */
+    size_t n_bad;    /* lines left out under skip_bad */
+    char *first_bad; /* what was wrong with the first of them, or NULL */
 } trace;
 
 /* Reads a JSON-lines trace file (docs/FORMATS.md). With skip_bad, faulty lines

@@ -17,7 +17,7 @@
 /* ---- options: key=value,key=value (options.c) -------------------------- */
 
 typedef enum specp_option_type {
-    SPECP_OPT_INT, /* int64_t, decimal, within [min, max] */
+    SPECP_OPT_INT,  /* int64_t, decimal, within [min, max] */
     SPECP_OPT_REAL, /* double, decimal with optional fraction and exponent, within [min, max]; finite */
     SPECP_OPT_BOOL, /* bool, written 0 or 1 */
     SPECP_OPT_WORD, /* int, the index of the value in `words` */

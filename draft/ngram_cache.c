@@ -239,12 +239,14 @@ static int cache_begin(void *self, const spec_request_info *info, void **state) 
 
 /* ---- the drafter ------------------------------------------------------------ */
 
-static void *make_knowledge(void *user) {
+static int make_knowledge(void *user, void **out) {
     ngram_cache *d = user;
     knowledge *k = specp_calloc(&d->alloc, 1, sizeof *k);
-    if (!k || !specp_rwlock_init(&k->lock)) return k;
-    specp_release(&d->alloc, k, 1, sizeof *k);
-    return NULL;
+    if (!k) return SPEC_ERR_NOMEM;
+    int err = specp_rwlock_init(&k->lock);
+    if (err) specp_release(&d->alloc, k, 1, sizeof *k);
+    if (!err) *out = k;
+    return err;
 }
 
 static void drop_knowledge(void *user, void *dropped) {

@@ -310,9 +310,11 @@ static int mod_begin(void *self, const spec_request_info *info, void **state) {
 
 /* ---- the drafter ---------------------------------------------------------------------- */
 
-static void *make_table(void *user) {
+static int make_table(void *user, void **out) {
     ngram_mod *d = user;
-    return table_new(ENTRIES_IN_MB(d->options.size_mb), &d->alloc);
+    mod_table *t = table_new(ENTRIES_IN_MB(d->options.size_mb), &d->alloc);
+    if (t) *out = t;
+    return t ? SPEC_OK : SPEC_ERR_NOMEM;
 }
 
 static void drop_table(void *user, void *dropped) {

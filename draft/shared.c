@@ -122,8 +122,9 @@ int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, void **out) {
     pthread_mutex_unlock(&t->lock);
     if (e || !place) return SPEC_OK;
 
-    void *surplus, *made = t->make(t->user);
-    if (!made) return SPEC_ERR_NOMEM;
+    void *surplus, *made;
+    int err = t->make(t->user, &made);
+    if (err) return err;
     specp_lock(&t->lock, t->wait);
     *out = settle(t, id, made, &surplus);
     pthread_mutex_unlock(&t->lock);
@@ -142,10 +143,22 @@ int specp_tenants_look_up(specp_tenants *t, uint64_t tenant, void **out) {
     return e ? SPEC_OK : SPEC_ERR_NOT_FOUND;
 }
 
+bool specp_tenants_at(specp_tenants *t, size_t i, void **out) {
+    specp_lock(&t->lock, t->wait);
+    bool there = i < t->n;
+    if (there) {
+        t->list[i].open++;
+        *out = t->list[i].knowledge;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return there;
+}
+
 void specp_tenants_release(specp_tenants *t, void *knowledge) {
     if (!knowledge) return;
     specp_lock(&t->lock, t->wait);
-    for (size_t i = 0; i < t->n; i++)
-        if (t->list[i].knowledge == knowledge) t->list[i].open--;
+    size_t i = 0;
+    while (t->list[i].knowledge != knowledge) i++;
+    t->list[i].open--;
     pthread_mutex_unlock(&t->lock);
 }

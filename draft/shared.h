@@ -51,7 +51,7 @@ typedef struct specp_tenant {
 } specp_tenant;
 
 typedef struct specp_tenants {
-    void *(*make)(void *user); /* NULL when memory is refused */
+    int (*make)(void *user, void **out); /* 0 or a spec_err, which acquire hands on */
     void (*drop)(void *user, void *knowledge);
     void *user;
     bool cross; /* all tenants are one */
@@ -74,6 +74,8 @@ SPEC_MUST_CHECK int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, voi
 /* The same for knowledge that is there; makes none, drops none, and is not a
  * use. SPEC_ERR_NOT_FOUND. */
 SPEC_MUST_CHECK int specp_tenants_look_up(specp_tenants *t, uint64_t tenant, void **out);
+/* The knowledge at place i, held like look_up's; false past the last. */
+bool specp_tenants_at(specp_tenants *t, size_t i, void **out);
 void specp_tenants_release(specp_tenants *t, void *knowledge); /* NULL is accepted */
 
 #endif

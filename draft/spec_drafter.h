@@ -193,7 +193,8 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_save(spec_drafter *d, uint64_t tenant,
 
 /* ---- using one -------------------------------------------------------- */
 
-/* SPEC_ERR_INVALID (a negative token in the prompt), SPEC_ERR_NOMEM. */
+/* SPEC_ERR_INVALID (a negative token in the prompt), SPEC_ERR_NOMEM, SPEC_ERR_FULL
+ * (an index, see spec_index.h), and what loading a file can give. */
 SPEC_API SPEC_MUST_CHECK int spec_request_begin(spec_drafter *d, const spec_request_info *info,
                                                 spec_request **out);
 

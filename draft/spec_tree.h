@@ -30,7 +30,7 @@ typedef enum spec_source {
     SPEC_SOURCE_OTHER = 0,
     SPEC_SOURCE_OWN = 1,     /* the request's own text, by suffix match */
     SPEC_SOURCE_SHARED = 2,  /* other requests' text, by suffix match */
-    SPEC_SOURCE_CORPUS = 3,  /* a loaded snapshot */
+    SPEC_SOURCE_CORPUS = 3,  /* a corpus kept apart from what requests share */
     SPEC_SOURCE_NGRAM = 4,   /* an n-gram table */
     SPEC_SOURCE_LOOKUP = 5,  /* prompt lookup */
     SPEC_SOURCE_RECYCLE = 6, /* a Token Recycling row */

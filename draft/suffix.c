@@ -126,8 +126,12 @@ static int load_corpus(suffix_drafter *d, spec_message *why) {
                                     .memory_limit = (size_t)o->memory_mb << 20,
                                     .evict = (spec_evict)o->evict};
     int err = spec_index_load(&d->corpus, o->corpus, &load, why);
-    if (!err) o->depth = spec_index_depth(d->corpus); /* the request's own index goes as deep */
-    if (!err && o->depth < 2)
+    if (err) return err;
+    spec_index_stats stats;
+    err = spec_index_get_stats(d->corpus, &stats);
+    d->corpus_id = stats.snapshot_id;
+    o->depth = stats.depth; /* the request's own index goes as deep */
+    if (o->depth < 2)
         err = specp_fail(why, SPEC_ERR_INVALID, "%s: depth %d, expected 2 or more", o->corpus, (int)o->depth);
     return err;
 }

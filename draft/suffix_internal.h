@@ -57,6 +57,7 @@ typedef struct suffix_drafter {
     specp_wait wait;
     specp_tenants tenants;
     spec_index *corpus; /* as loaded when the drafter was opened; goes to the first tenant */
+    uint64_t corpus_id; /* its snapshot_id */
     pthread_mutex_t corpus_lock;
 } suffix_drafter;
 
@@ -89,7 +90,7 @@ uint32_t specp_suffix_longest(const suffix_options *o);
 
 /* ---- suffix_shared.c --------------------------------------------------- */
 
-void *specp_suffix_make(void *user);
+int specp_suffix_make(void *user, void **out);
 void specp_suffix_drop(void *user, void *knowledge);
 
 /* Joins a request to its tenant's knowledge; leaves it again. */

@@ -38,38 +38,42 @@ static spec_index *take_corpus(suffix_drafter *d) {
     return x;
 }
 
-static spec_index *open_index(suffix_drafter *d) {
+static int open_index(suffix_drafter *d, spec_index **out) {
     const suffix_options *o = &d->options;
-    spec_index *x = o->corpus[0] ? take_corpus(d) : NULL;
-    if (x) return x;
     size_t limit = (size_t)o->memory_mb << 20;
-    if (o->corpus[0]) { /* another tenant: the same pages of the file, verified when the drafter was opened */
-        spec_index_load_options load = {.size = sizeof load,
-                                        .trust = 1,
-                                        .memory_limit = limit,
-                                        .evict = (spec_evict)o->evict,
-                                        .alloc = d->alloc};
-        return spec_index_load(&x, o->corpus, &load, NULL) ? NULL : x;
+    if (!o->corpus[0]) {
+        spec_index_options make = {.size = sizeof make,
+                                   .depth = (uint32_t)o->depth,
+                                   .evict = (spec_evict)o->evict,
+                                   .memory_limit = limit,
+                                   .alloc = d->alloc};
+        return spec_index_new(out, &make);
     }
-    spec_index_options make = {.size = sizeof make,
-                               .depth = (uint32_t)o->depth,
-                               .evict = (spec_evict)o->evict,
-                               .memory_limit = limit,
-                               .alloc = d->alloc};
-    return spec_index_new(&x, &make) ? NULL : x;
+    if ((*out = take_corpus(d))) return SPEC_OK;
+    /* Another tenant: the same pages of the same file, verified when the drafter was opened. A file
+     * that has taken its place may hold what one tenant taught. */
+    spec_index_load_options load = {.size = sizeof load,
+                                    .trust = 1,
+                                    .snapshot_id = d->corpus_id,
+                                    .memory_limit = limit,
+                                    .evict = (spec_evict)o->evict,
+                                    .alloc = d->alloc};
+    return spec_index_load(out, o->corpus, &load, NULL);
 }
 
-void *specp_suffix_make(void *user) {
+int specp_suffix_make(void *user, void **out) {
     suffix_drafter *d = user;
     knowledge *k = specp_calloc(&d->alloc, 1, sizeof *k);
-    if (!k) return NULL;
-    k->index = open_index(d);
-    if (!k->index) goto fail;
+    if (!k) return SPEC_ERR_NOMEM;
+    int err = open_index(d, &k->index);
+    if (err) goto fail;
+    err = SPEC_ERR_NOMEM;
     if (specp_rwlock_init(&k->lock)) goto fail;
     if (pthread_mutex_init(&k->gate, NULL)) goto fail_gate;
     if (pthread_mutex_init(&k->backlog_lock, NULL)) goto fail_backlog;
     k->backlog_end = &k->backlog;
-    return k;
+    *out = k;
+    return SPEC_OK;
 fail_backlog:
     pthread_mutex_destroy(&k->gate);
 fail_gate:
@@ -77,7 +81,7 @@ fail_gate:
 fail:
     spec_index_free(k->index);
     specp_release(&d->alloc, k, 1, sizeof *k);
-    return NULL;
+    return err;
 }
 
 static void leftover_free(suffix_drafter *d, leftover *l) {
@@ -126,7 +130,10 @@ static bool intact(const knowledge *k, const shared_seq *to) {
 static bool append_slice(knowledge *k, shared_seq *to, const spec_token *tok, size_t n) {
     to->gone = to->gone || !intact(k, to) || (!to->seq && spec_index_begin(k->index, &to->seq)) ||
                spec_index_append(k->index, to->seq, tok, n);
-    if (to->gone) return false;
+    if (to->gone) {
+        if (to->seq && to->n == 0) (void)spec_index_remove(k->index, to->seq); /* no empty one is left */
+        return false;
+    }
     to->n += n;
     k->grown += n;
     return true;
@@ -293,20 +300,25 @@ int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_messag
 
 /* ---- statistics ------------------------------------------------------- */
 
+static void add_stats(suffix_drafter *d, knowledge *k, spec_drafter_stats *out) {
+    spec_index_stats s;
+    specp_read_lock(&k->lock, &d->wait);
+    int err = spec_index_get_stats(k->index, &s);
+    uint64_t dropped = k->dropped;
+    pthread_rwlock_unlock(&k->lock);
+    if (err) return;
+    out->index_tokens += s.tokens;
+    out->index_states += s.states;
+    out->evicted += s.evicted + dropped;
+}
+
+/* One tenant after the other, each held like a request's, so that nobody waits
+ * for the tenants' lock while this waits for an append. */
 void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out) {
     if (!d->options.shared) return;
-    specp_lock(&d->tenants.lock, &d->wait);
-    for (size_t i = 0; i < d->tenants.n; i++) {
-        knowledge *k = d->tenants.list[i].knowledge;
-        spec_index_stats s;
-        specp_read_lock(&k->lock, &d->wait);
-        int err = spec_index_get_stats(k->index, &s);
-        uint64_t dropped = k->dropped;
-        pthread_rwlock_unlock(&k->lock);
-        if (err) continue;
-        out->index_tokens += s.tokens;
-        out->index_states += s.states;
-        out->evicted += s.evicted + dropped;
+    void *k;
+    for (size_t i = 0; specp_tenants_at(&d->tenants, i, &k); i++) {
+        add_stats(d, k, out);
+        specp_tenants_release(&d->tenants, k);
     }
-    pthread_mutex_unlock(&d->tenants.lock);
 }

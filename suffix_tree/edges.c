@@ -21,8 +21,9 @@
 
 /* ---- hubs ------------------------------------------------------------- */
 
+/* By the high bits of the product, which all bits of t reach (Knuth, TAOCP 3, 6.4). */
 static inline uint32_t hub_home(const hub *h, spec_token t) {
-    return ((uint32_t)t * 0x9e3779b1u >> 7) & (h->slots - 1);
+    return (uint32_t)((uint64_t)((uint32_t)t * 0x9e3779b1u) * h->slots >> 32);
 }
 
 /* The hash slot that names the edge of token t: it must exist. */
@@ -78,6 +79,7 @@ static void hub_release(spec_index *x, hub *h) {
 /* Fills *h with n edges copied from e, with room for cap. */
 static int hub_make(spec_index *x, hub *h, const edge *e, uint32_t n, uint32_t cap) {
     uint32_t slots = 2 * HUB_FROM;
+    if (cap > MAX_PLACES / 2) return SPEC_ERR_FULL; /* slots would overflow */
     while (!hub_hash_fits(slots, cap)) slots *= 2;
     if (specp_over_limit_for_hubs(x, (size_t)cap * sizeof *h->e + (size_t)slots * sizeof *h->slot))
         return OVER_LIMIT;

@@ -65,7 +65,7 @@
 #define HELD       0x80000000u /* in slot.up: the longest class here is explicit */
 #define NONE       0xffffffffu
 #define ROOT       0u
-#define OVER_LIMIT (-1000) /* beside the spec_err codes */
+#define OVER_LIMIT (-1000)     /* beside the spec_err codes */
 #define MAX_PLACES 0x7fffffe0u /* places and explicit ids stay below SINGLE */
 
 /* ---- text ------------------------------------------------------------- */
@@ -126,8 +126,8 @@ static inline bool hub_hash_fits(uint32_t slots, uint32_t cap) {
 }
 
 #define N_BLOCK_KINDS 10u
-#define N_FREE_RUNS 34u /* lists of free runs of edge records: of 1, ..., 32, and of more */
-#define HUB_FROM        32u /* a state with more edges becomes a hub */
+#define N_FREE_RUNS   34u /* lists of free runs of edge records: of 1, ..., 32, and of more */
+#define HUB_FROM      32u /* a state with more edges becomes a hub */
 
 /* ---- sequences -------------------------------------------------------- */
 
@@ -196,7 +196,8 @@ struct spec_index {
     uint32_t chain_max; /* longest chain met */
     _Atomic uint64_t clock;
 
-    void *map; /* of a loaded snapshot */
+    uint64_t snapshot_id; /* of a loaded snapshot: its header's checksum */
+    void *map;            /* of a loaded snapshot */
     size_t map_bytes;
 };
 

@@ -70,9 +70,10 @@ typedef struct snap_header {
     snap_section section[SNAP_SECTIONS];
 } snap_header;
 
+/* The bytes first: an initialiser then clears them all. */
 typedef union snap_page {
-    snap_header h;
     uint8_t bytes[SNAP_PAGE];
+    snap_header h;
 } snap_page;
 
 /* A change of these is another version of the format. */

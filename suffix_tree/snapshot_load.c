@@ -269,6 +269,9 @@ static int check_numbers(loader *l) {
         return specp_fail(l->why, SPEC_ERR_INVALID,
                           "%s: made with tokenizer %016" PRIx64 ", expected %016" PRIx64, l->shown,
                           h->tokenizer_id, l->options.tokenizer_id);
+    if (l->options.snapshot_id && h->sum != l->options.snapshot_id)
+        return specp_fail(l->why, SPEC_ERR_INVALID, "%s: snapshot %016" PRIx64 ", expected %016" PRIx64,
+                          l->shown, h->sum, l->options.snapshot_id);
     return SPEC_OK;
 }
 
@@ -414,6 +417,7 @@ static int load_heap(const loader *l) {
 
 static void take_numbers(spec_index *x, const snap_header *h) {
     x->tokenizer_id = h->tokenizer_id;
+    x->snapshot_id = h->sum;
     x->free_chunk = h->free_chunk;
     x->free_state = h->free_state;
     x->free_hub = h->free_hub;

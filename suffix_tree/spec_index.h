@@ -53,14 +53,15 @@ typedef struct spec_index_options {
     spec_allocator alloc;  /* zero = malloc */
 } spec_index_options;
 
-/* SPEC_ERR_INVALID (depth), SPEC_ERR_NOMEM. An empty index takes under 3 KB. */
+/* SPEC_ERR_INVALID (depth), SPEC_ERR_NOMEM. An empty index takes 2 KB and 4 D
+ * bytes at most. */
 SPEC_API SPEC_MUST_CHECK int spec_index_new(spec_index **out, const spec_index_options *options);
 SPEC_API void spec_index_free(spec_index *x);
 
 /* ---- growing ---------------------------------------------------------- */
 
 /* Starts an empty sequence that can be appended to. SPEC_ERR_NOMEM,
- * SPEC_ERR_FULL (2^31 tokens or sequences). */
+ * SPEC_ERR_FULL (2^31 tokens held, or 2^32 - 2 sequences ever begun). */
 SPEC_API SPEC_MUST_CHECK int spec_index_begin(spec_index *x, spec_seq *out);
 
 /*
@@ -69,8 +70,8 @@ SPEC_API SPEC_MUST_CHECK int spec_index_begin(spec_index *x, spec_seq *out);
  * its end and 64 at a time, until it finds room: as a rule one or two for each
  * token appended, and never a long sequence whole. From its first lost token on a
  * victim takes no more appends, and when it is empty it is gone. The sequence
- * being appended to is never the victim; when there is no other, it passes the
- * limit.
+ * being appended to is never the victim; when there is no other, or 256 times 64
+ * tokens made no room of the kind that is short, it passes the limit.
  *
  * SPEC_ERR_INVALID   a negative token: nothing was appended
  * SPEC_ERR_NOT_FOUND no such sequence, or it was evicted, wholly or in part
@@ -203,6 +204,7 @@ typedef struct spec_index_stats {
     uint64_t evicted;        /* sequences evicted, ever */
     uint64_t evicted_tokens; /* tokens evicted, ever */
     uint64_t tokenizer_id;
+    uint64_t snapshot_id; /* names by its contents the snapshot it was loaded from; 0 = none */
     uint32_t depth;
     uint32_t chain_max; /* longest suffix chain met, ever */
 } spec_index_stats;
@@ -236,6 +238,7 @@ typedef struct spec_index_load_options {
     size_t size;           /* sizeof(spec_index_load_options) */
     int trust;             /* nonzero: do not verify the data's checksums (the header's always are) */
     uint64_t tokenizer_id; /* nonzero: refuse a snapshot made with another one */
+    uint64_t snapshot_id;  /* nonzero: refuse any snapshot but this one (spec_index_stats) */
     size_t memory_limit;   /* of the index that results, as in spec_index_options */
     spec_evict evict;
     spec_allocator alloc;
@@ -246,7 +249,7 @@ typedef struct spec_index_load_options {
  * called before the check has passed. The index can grow and shrink like any other; the file is
  * never written (private mapping), and must not be truncated while mapped.
  * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT, SPEC_ERR_VERSION,
- * SPEC_ERR_NOMEM, SPEC_ERR_INVALID (tokenizer). */
+ * SPEC_ERR_NOMEM, SPEC_ERR_INVALID (tokenizer_id, snapshot_id). */
 SPEC_API SPEC_MUST_CHECK int spec_index_load(spec_index **out, const char *path,
                                              const spec_index_load_options *options, spec_message *why);
 

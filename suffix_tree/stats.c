@@ -26,6 +26,7 @@ int spec_index_get_stats(const spec_index *x, spec_index_stats *out) {
         .evicted = x->evicted,
         .evicted_tokens = x->evicted_tokens,
         .tokenizer_id = x->tokenizer_id,
+        .snapshot_id = x->snapshot_id,
         .depth = x->depth,
         .chain_max = x->chain_max,
     };
@@ -89,6 +90,7 @@ int spec_index_compact(spec_index *x) {
     for (uint32_t i = x->oldest; !err && i != NONE; i = seq_at(x, i)->newer) err = copy_sequence(y, x, i);
     if (!err) {
         y->memory_limit = x->memory_limit;
+        y->snapshot_id = x->snapshot_id;
         y->next_serial = x->next_serial;
         y->tokens_total = x->tokens_total;
         y->evicted = x->evicted;

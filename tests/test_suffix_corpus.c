@@ -247,6 +247,32 @@ static void test_the_corpus_may_be_replaced(void **state) {
     free(c);
 }
 
+/* A new tenant is never given what has taken the corpus's place: it may hold
+ * what another one taught. Its requests are refused instead. */
+static void test_a_new_tenant_needs_the_same_corpus(void **state) {
+    (void)state;
+    corpus *c = malloc(sizeof *c);
+    corpus_make(c, 20, 712);
+    spec_drafter *d = open_on(c->path, "");
+    spec_request *r = NULL;
+    spec_request_info info = {.size = sizeof info, .tenant = 1};
+    run_say(d, 1, 1, 100);
+    info.tenant = 2;
+    assert_int_equal(spec_request_begin(d, &info, &r), 0);
+    spec_request_end(r);
+    assert_int_equal(spec_drafter_save(d, 1, c->path, NULL), 0);
+    info.tenant = 3;
+    assert_int_equal(spec_request_begin(d, &info, &r), SPEC_ERR_INVALID);
+    assert_int_equal(unlink(c->path), 0);
+    assert_int_equal(spec_request_begin(d, &info, &r), SPEC_ERR_NOT_FOUND);
+    info.tenant = 2;
+    assert_int_equal(spec_request_begin(d, &info, &r), 0);
+    spec_request_end(r);
+    spec_drafter_free(d);
+    support_tmp_remove(&c->tmp);
+    free(c);
+}
+
 /* Saving what a tenant never taught makes no place for it, which would be
  * another's. */
 static void test_saving_is_not_a_request(void **state) {
@@ -422,6 +448,7 @@ int main(void) {
         cmocka_unit_test(test_drafts_start_from_the_corpus),
         cmocka_unit_test(test_what_was_taught_is_taken_up),
         cmocka_unit_test(test_the_corpus_may_be_replaced),
+        cmocka_unit_test(test_a_new_tenant_needs_the_same_corpus),
         cmocka_unit_test(test_saving_is_not_a_request),
         cmocka_unit_test(test_saving_fails_with_a_reason),
         cmocka_unit_test(test_bad_corpora_are_named),

@@ -157,11 +157,12 @@ typedef struct maker {
     bool refuse;
 } maker;
 
-static void *make(void *user) {
+static int make(void *user, void **out) {
     maker *m = user;
-    if (m->refuse) return NULL;
+    if (m->refuse) return SPEC_ERR_NOMEM;
     m->made++;
-    return malloc(1);
+    *out = malloc(1);
+    return 0;
 }
 
 static void drop(void *user, void *knowledge) {
