@@ -63,12 +63,13 @@ void suffix_rule_read(suffix_rule *rule, const char *spec) {
     memset(rule, 0, sizeof *rule);
     read_defaults(rule);
     if (strstr(spec, "preset=arctic"))
-        read_list(rule, "tree=0,nodes=64,factor=1,offset=0,min_prob=0.1,self=0,doubt=0,depth=64,context=-1");
+        read_list(rule, "tree=0,nodes=64,factor=1,offset=0,min_prob=0.1,self=0,doubt=0,depth=64,context=0");
     if (strstr(spec, "preset=coreml"))
         read_list(rule, "tree=0,nodes=5,factor=0,offset=5,min_prob=0,self=0,doubt=0,depth=16,context=8,"
                         "own=0,learn=end,tie=lowest");
     const char *colon = strchr(spec, ':');
     if (colon) read_list(rule, colon + 1);
+    if (strstr(spec, "preset=arctic") && rule->context == 0) rule->context = -1;
 }
 
 /* ---- the texts --------------------------------------------------------- */

@@ -20,7 +20,7 @@
 /* ---- the rule ---------------------------------------------------------- */
 
 /* The options by their names; words are numbered as the help lists them. A
- * context of -1 stands for the arctic preset's: as far as the depth. */
+ * context of -1 is the arctic preset's: as far as the depth. */
 typedef struct suffix_rule {
     double tree, nodes, factor, offset, min_prob, self, doubt, depth, context, own, shared, learn, tie,
         max_requests, cross_tenant;

@@ -48,7 +48,7 @@ static void add_place(places *p, place where) {
 }
 
 static void add_text(places *p, const spec_token *tok, size_t n) {
-    for (size_t i = 0; i <= n; i++) add_place(p, (place){tok, tok + i, tok + n});
+    for (size_t i = 0; n && i <= n; i++) add_place(p, (place){tok, tok + i, tok + n});
 }
 
 /* Every place, those before the first token too: where the empty string occurs. */
