@@ -85,7 +85,7 @@ static int suffix_observe(void *self, void *state, const spec_outcome *o) {
     r->n_response += o->n_committed;
     if (!teach) return SPEC_OK;
     specp_text_add(&r->pending, o->committed, o->n_committed);
-    if (!d->options.at_end) specp_suffix_teach(d, r);
+    if (!d->options.at_end) specp_suffix_teach(d, r, false);
     return SPEC_OK;
 }
 

@@ -151,7 +151,7 @@ int specp_suffix_propose(void *self, void *state, const spec_propose_args *a, sp
     suffix_request *r = state;
     const suffix_options *o = &d->options;
     if (r->n_text == 0) return SPEC_OK;
-    if (!o->at_end) specp_suffix_teach(d, r);
+    if (!o->at_end) specp_suffix_teach(d, r, false);
     choice c = {.o = o, .args = a, .r = r, .best = out};
     specp_expand how = {.tree = o->tree,
                         .lowest = o->lowest,

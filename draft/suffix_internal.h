@@ -37,8 +37,9 @@ typedef struct leftover {
 } leftover;
 
 /* What a tenant's requests share. `grown`, `dropped` and the index change under
- * `lock` held for writing; who wants to write passes `gate` first. Both are tried,
- * never waited for: a reader waits for one append at most. */
+ * `lock` held for writing; who wants to write passes `gate` first, which is tried,
+ * never waited for: so at most one writer stands before the lock, and a reader
+ * waits for one append at most. */
 typedef struct knowledge {
     pthread_mutex_t gate;
     pthread_rwlock_t lock;
@@ -47,6 +48,7 @@ typedef struct knowledge {
     uint64_t dropped; /* responses dropped for max_requests, ever */
     pthread_mutex_t backlog_lock;
     leftover *backlog, **backlog_end; /* queue */
+    atomic_uint saving;               /* saves that hold `lock` or ask for it */
 } knowledge;
 
 typedef struct suffix_drafter {
@@ -101,7 +103,7 @@ void specp_suffix_leave(suffix_drafter *d, suffix_request *r);
 void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out);
 
 /* Appends r->pending to the shared index, unless others are at it: then later. */
-void specp_suffix_teach(suffix_drafter *d, suffix_request *r);
+void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool ending);
 
 /* spec_drafter_ops.save */
 int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_message *why);

@@ -21,7 +21,7 @@ const char specp_suffix_help[] =
     "  factor=F        budget of a match of m tokens: F * m + offset nodes (default 64)\n"
     "  offset=F        (default 0)\n"
     "  min_prob=P      no node less likely than P (default 0.1)\n"
-    "  self=0|1        leave the text's own end out of the counts (default 1)\n"
+    "  self=0|1        leave the text's own end out of the match's count (default 1)\n"
     "  doubt=F         F / m is added to the count of a match of m tokens: how much\n"
     "                  a rare and short match is doubted (default 2)\n"
     "  depth=D         longest match and draft together, 2..4096 (default 64)\n"

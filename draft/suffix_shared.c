@@ -5,11 +5,13 @@
  *     propose    read lock                     waits for one append at most
  *     observe    gate and write lock, tried    if others are at it, the tokens
  *                                              stay pending till next time
- *     end        likewise                      what is pending then goes to the
+ *     end        gate tried, write lock        waits for proposals being made, as
+ *                                              observe does from SLICE tokens on;
+ *                                              what is pending then goes to the
  *                                              backlog, for the next who writes
  *     save       read lock                     while it runs, tokens stay pending
  *
- * Nobody waits to write. With max_requests a response takes its place when its
+ * Nobody waits for a writer in order to write. With max_requests a response takes its place when its
  * request begins or, if others are at it, with its first tokens, and room for it
  * is made at once or by those who write next.
  *
@@ -112,6 +114,19 @@ static bool write_try(knowledge *k) {
     return false;
 }
 
+/* The same, but waits for the proposals that are being made, unless a save is
+ * among the readers: otherwise those who only try might never get in. */
+static bool write_press(suffix_drafter *d, knowledge *k) {
+    if (write_try(k)) return true;
+    if (pthread_mutex_trylock(&k->gate)) return false; /* somebody is writing */
+    bool saving = atomic_load_explicit(&k->saving, memory_order_acquire) > 0;
+    if (saving)
+        pthread_mutex_unlock(&k->gate);
+    else
+        specp_write_lock(&k->lock, &d->wait);
+    return !saving;
+}
+
 static void write_end(knowledge *k) {
     pthread_rwlock_unlock(&k->lock);
     pthread_mutex_unlock(&k->gate);
@@ -185,10 +200,12 @@ static bool shed(suffix_drafter *d, knowledge *k) {
     return !(n > SLICE ? spec_index_truncate(k->index, oldest, SLICE) : spec_index_remove(k->index, oldest));
 }
 
-void specp_suffix_teach(suffix_drafter *d, suffix_request *r) {
+void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool ending) {
     specp_text *p = &r->pending;
     size_t done = 0;
-    while (done < p->n && !r->to.gone && write_try(r->shared)) {
+    while (done < p->n && !r->to.gone) {
+        bool press = ending || p->n - done >= SLICE;
+        if (!(press ? write_press(d, r->shared) : write_try(r->shared))) break;
         size_t n = p->n - done < SLICE ? p->n - done : SLICE;
         work_off(d, r->shared);
         shed(d, r->shared);
@@ -233,7 +250,7 @@ int specp_suffix_join(suffix_drafter *d, suffix_request *r, uint64_t tenant) {
 
 void specp_suffix_leave(suffix_drafter *d, suffix_request *r) {
     if (!r->shared) return;
-    specp_suffix_teach(d, r);
+    specp_suffix_teach(d, r, true);
     leave_behind(d, r);
     spec_cursor_free(r->cursor);
     specp_tenants_release(&d->tenants, r->shared);
@@ -291,9 +308,13 @@ int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_messag
     if (err)
         return specp_fail(why, err, "drafter suffix: no knowledge of this tenant: %s", spec_strerror(err));
     knowledge *k = k_;
+    atomic_fetch_add_explicit(&k->saving, 1, memory_order_acq_rel);
+    specp_lock(&k->gate, &d->wait); /* no writer that has not seen the save stands before the lock */
     specp_read_lock(&k->lock, &d->wait);
+    pthread_mutex_unlock(&k->gate);
     err = spec_index_save(k->index, path, why);
     pthread_rwlock_unlock(&k->lock);
+    atomic_fetch_sub_explicit(&k->saving, 1, memory_order_acq_rel);
     specp_tenants_release(&d->tenants, k);
     return err;
 }
