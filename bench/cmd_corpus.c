@@ -81,13 +81,25 @@ static int add_trace(spec_index *x, const corpus_options *o, const char *path) {
         return EXIT_DONE;
     }
     if (rc != SPEC_OK) return failed(path, rc, why.text);
-    if (t.n_bad) bench_complain("%s: left out %zu faulty lines, the first: %s", path, t.n_bad, t.first_bad);
+    if (t.n_bad)
+        bench_complain("%s: left out %zu faulty line%s, the first: %s", path, t.n_bad,
+                       t.n_bad == 1 ? "" : "s", t.first_bad);
     for (size_t i = 0; i < t.n && rc == SPEC_OK; i++) {
         const trace_request *q = &t.req[i];
         rc = add_sequence(x, q->prompt, o->prompts ? q->n_prompt : 0, q->response, q->n_response);
     }
     trace_free(&t);
     return rc == SPEC_OK ? EXIT_DONE : failed(path, rc, NULL);
+}
+
+/* A snapshot of nothing comes of the wrong file, as a rule. */
+static int not_empty(const spec_index *x) {
+    spec_seq first = 0;
+    int rc = spec_index_next_seq(x, 0, &first);
+    if (rc != SPEC_OK) return failed("corpus", rc, NULL);
+    if (first) return EXIT_DONE;
+    bench_complain("nothing to put into the snapshot; expected at least one request with a response");
+    return EXIT_USAGE;
 }
 
 static int build(const corpus_options *o) {
@@ -98,6 +110,7 @@ static int build(const corpus_options *o) {
     int code = EXIT_DONE;
     for (size_t i = 0; i < o->operands.n && code == EXIT_DONE; i++)
         code = add_trace(x, o, o->operands.item[i]);
+    if (code == EXIT_DONE) code = not_empty(x);
     if (code == EXIT_DONE) code = save(x, o->output, o->quiet);
     spec_index_free(x);
     return code;
@@ -340,7 +353,8 @@ static int cmd_evict(int argc, char **argv) {
                            "expected a snapshot file"};
     int rc = cli_parse(&c, argc, argv, &o.operands);
     if (rc == CLI_RUN) rc = need_output(&c, &o);
-    if (rc == CLI_RUN && !o.has_max) rc = cli_complain(&c, "expected --max-tokens N");
+    if (rc == CLI_RUN && !o.has_max)
+        rc = cli_complain(&c, "expected --max-tokens N, how many tokens to keep");
     int code = rc == CLI_RUN ? evict(&o) : exit_of_parse(rc);
     cli_list_free(&o.operands);
     return code;
@@ -348,15 +362,14 @@ static int cmd_evict(int argc, char **argv) {
 
 /* ---- dispatch ------------------------------------------------------------ */
 
-static const char usage[] =
-    "Usage: specbench corpus COMMAND [OPTION]... FILE...\n\n"
-    "  build   -o FILE TRACE...            a snapshot of the responses in trace files\n"
-    "  info    FILE                        what a snapshot holds, and whether it is whole\n"
-    "  merge   -o FILE FILE FILE...        one snapshot out of several\n"
-    "  evict   -o FILE --max-tokens N FILE a smaller one\n\n"
-    "A snapshot serves 'specbench replay --corpus FILE' and engines, through\n"
-    "spec_index_load() or the option corpus=FILE of the suffix drafter.\n"
-    "'specbench corpus COMMAND --help' lists a command's options with examples.\n";
+static const char usage[] = "Usage: specbench corpus COMMAND [OPTION]... FILE...\n\n"
+                            "  build   -o FILE TRACE...              a snapshot of the responses in traces\n"
+                            "  info    FILE                          what it holds, and whether it is whole\n"
+                            "  merge   -o FILE FILE FILE...          one snapshot out of several\n"
+                            "  evict   -o FILE --max-tokens N FILE   a smaller one\n\n"
+                            "A snapshot serves 'specbench replay --corpus FILE' and engines, through\n"
+                            "spec_index_load() or the option corpus=FILE of the suffix drafter.\n"
+                            "'specbench corpus COMMAND --help' lists a command's options with examples.\n";
 
 int cmd_corpus(int argc, char **argv) {
     static const char *const names[] = {"build", "info", "merge", "evict", NULL};

@@ -11,7 +11,9 @@
 static const char about[] =
     "Decodes the responses of TRACE files again with each drafter and tells how many\n"
     "tokens each step would have yielded. No model is run: a trace holds what the\n"
-    "model said. Each trace is a workload of its own, in the order of the file.";
+    "model said: a JSON object a line, {\"prompt\":[ids],\"response\":[ids]}, \"id\" and\n"
+    "\"group\" if wanted. Each trace is a workload of its own, in the file's order.\n"
+    "'specbench help drafters' lists the drafters and their options.";
 
 static const char examples[] =
     "  specbench replay chat.jsonl\n"
@@ -52,7 +54,8 @@ int cmd_replay(int argc, char **argv) {
     const cli_option option[] = {
         {'d', "drafter", "DRAFTER", CLI_LIST, &s.drafters,
          "NAME or NAME:key=value,...; repeatable. Default: suffix, pld, ngram-cache, ngram-mod", 0, 0, NULL},
-        {'b', "budget", "N", CLI_NUMBER, &s.budget, "most tokens a draft may have (default 64)", 1,
+        {'b', "budget", "N", CLI_NUMBER, &s.budget,
+         "most tokens a draft may have, where the drafter's own limit is not lower (default 64)", 1,
          SPEC_TREE_MAX_NODES, NULL},
         {'w', "warm", "TRACE", CLI_LIST, &s.warm_files,
          "teach the drafters this trace first, unmeasured; repeatable", 0, 0, NULL},
@@ -64,8 +67,8 @@ int cmd_replay(int argc, char **argv) {
          &s.shuffled},
         {0, "seed", "N", CLI_NUMBER, &s.seed, "of drafters that draw and of the intervals (default 1)", 0,
          INT64_MAX, NULL},
-        {0, "cost-model", "FILE", CLI_TEXT, &o.cost_file, "what runs of the model cost, for the speedup", 0,
-         0, NULL},
+        {0, "cost-model", "FILE", CLI_TEXT, &o.cost_file,
+         "what runs of the model cost, for the speedup: JSON, see docs/FORMATS.md", 0, 0, NULL},
         {0, "skip-bad", NULL, CLI_FLAG, &s.skip_bad, "count and leave out faulty lines", 0, 0, NULL},
         {0, "groups", NULL, CLI_FLAG, &s.groups, "also a table by group", 0, 0, NULL},
         {0, "quarters", NULL, CLI_FLAG, &s.quarters, "by quarter of the run", 0, 0, NULL},

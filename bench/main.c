@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* specbench: finds the subcommand and hands over. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,8 +68,9 @@ int cmd_help(int argc, char **argv) {
     const command *c = find(argv[1]);
     if (c) {
         char help[] = "--help";
-        char *words[] = {argv[1], help, NULL};
-        return c->run(2, words);
+        bool sub = argc > 2 && strcmp(argv[1], "corpus") == 0; /* help corpus build */
+        char *words[] = {argv[1], sub ? argv[2] : help, sub ? help : NULL, NULL};
+        return c->run(sub ? 3 : 2, words);
     }
     const char *text = spec_drafter_help(argv[1]);
     if (!text) return unknown(argv[1]);

@@ -56,8 +56,8 @@ static void match_name(size_t bucket, char *name, size_t size) {
 
 static void matches_table(const session_run *r, FILE *out) {
     detail_heading(r, "match length", out);
-    fprintf(out, "%-*s%10s%8s%10s%8s%8s%8s%8s\n", TABLE_NAME, "match length", "steps", "share%", "acc/step",
-            "hit%", "T1%", "kept%", "");
+    fprintf(out, "%-*s%10s%8s%10s%8s%8s%8s\n", TABLE_NAME, "match length", "steps", "share%", "acc/step",
+            "hit%", "T1%", "kept%");
     table_rule(out, 72);
     for (size_t i = 0; i < METRICS_MATCHES; i++) {
         const metrics_cell *c = &r->m.match[i];
@@ -74,11 +74,16 @@ static void matches_table(const session_run *r, FILE *out) {
 
 /* ---- sources ------------------------------------------------------------- */
 
+static void no_drafts(const session_run *r, FILE *out) {
+    if (!r->m.total.hits) fprintf(out, "(nothing was drafted)\n");
+}
+
 static void sources_table(const session_run *r, FILE *out) {
     detail_heading(r, "source of the drafted tokens", out);
     fprintf(out, "%-*s%10s%8s%11s%11s%8s\n", TABLE_NAME, "source", "first in", "T1%", "drafted", "accepted",
             "kept%");
     table_rule(out, 68);
+    no_drafts(r, out);
     for (int i = 0; i < 256; i++) {
         const metrics_source *c = &r->m.source[i];
         char name[40];
@@ -111,6 +116,7 @@ static void positions_table(const session_run *r, FILE *out) {
     fprintf(out, "%-*s%11s%11s%14s%14s\n", TABLE_NAME, "position", "offered", "accepted", "if reached %",
             "of drafts %");
     table_rule(out, 70);
+    no_drafts(r, out);
     for (size_t k = 1; metrics_offered(c, k); k = next_position(k)) {
         char name[24];
         snprintf(name, sizeof name, "%zu", k);

@@ -3,8 +3,9 @@
  * A session: load everything, check everything that can be checked before long
  * work starts, run, and only then show.
  *
- *     drafter names --opened once--> fine?
- *     traces ------------------------> fine?   then for each workload:
+ *     traces ------------------------> fine?
+ *     JSON file ---------------------> can it be written?
+ *     drafter names --opened once----> fine?   then for each workload:
  *                                                hindsight limit
  *                                                for each drafter: open, warm, replay
  *                                              then tables, then JSON
@@ -153,7 +154,8 @@ static int check_drafters(const session *s) {
         spec_message why;
         int rc = open_drafter(s, s->drafters.item[d], &drafter, &why);
         if (rc != SPEC_OK) {
-            bench_complain("-d %s: %s", s->drafters.item[d], why.text);
+            bool corpus = s->corpus && is_suffix(s->drafters.item[d]);
+            bench_complain("-d %s%s: %s", s->drafters.item[d], corpus ? " with --corpus" : "", why.text);
             return exit_code(rc);
         }
         spec_drafter_free(drafter);
@@ -269,9 +271,18 @@ static int show(session *s) {
     return EXIT_DONE;
 }
 
+static int check_json(const session *s) {
+    spec_message why;
+    if (!s->json || strcmp(s->json, "-") == 0 || bench_check_writable(s->json, &why) == SPEC_OK)
+        return EXIT_DONE;
+    bench_complain("--json: %s", why.text);
+    return EXIT_USAGE;
+}
+
 int session_execute(session *s) {
     progress p = {.shown = !s->quiet && isatty(STDERR_FILENO)};
-    int rc = check_drafters(s);
+    int rc = check_json(s);
+    if (rc == EXIT_DONE) rc = check_drafters(s);
     if (rc != EXIT_DONE) return rc;
     s->limits = specp_calloc(NULL, s->n_workloads, sizeof *s->limits);
     s->run = specp_calloc(NULL, s->n_workloads * s->drafters.n, sizeof *s->run);

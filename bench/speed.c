@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "commands.h"
@@ -88,9 +89,23 @@ static bool is_directory(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* What would fail only after minutes of measuring. */
+static bool can_write(const settings *s) {
+    spec_message why;
+    if (s->json && strcmp(s->json, "-") != 0 && bench_check_writable(s->json, &why)) {
+        bench_complain("speed: --json: %s", why.text);
+        return false;
+    }
+    if (!wanted(s, "append") || (is_directory(s->directory) && access(s->directory, W_OK | X_OK) == 0))
+        return true;
+    bench_complain("speed: --dir: %s: expected a directory that can be written to", s->directory);
+    return false;
+}
+
 static int run(const settings *s, speed_report *r) {
     speed_corpus c;
     spec_message why = {{0}};
+    if (!can_write(s)) return EXIT_USAGE;
     const char *traces = s->traces ? s->traces : is_directory(DEFAULT_TRACES) ? DEFAULT_TRACES : NULL;
     int err = speed_corpus_open(&c, traces, &why);
     if (err) {

@@ -142,6 +142,7 @@ static void index_job_run(void *arg, double *out) {
     const index_job *j = arg;
     double rss = resident_before(j->text), n = (double)j->text->n;
     spec_index_stats s;
+    spec_message why;
     uint64_t start = speed_cpu_ns();
     spec_index *x = build(j->text, j->step);
     out[X_APPEND] = (double)(speed_cpu_ns() - start) * 1e-3 / n;
@@ -153,7 +154,10 @@ static void index_job_run(void *arg, double *out) {
     out[X_EDGES] = (double)s.edges / n;
     out[X_CURSOR] = cold_feed_us(x, j->text);
     start = bench_now_ns();
-    if (spec_index_save(x, j->path, NULL)) speed_die("save");
+    if (spec_index_save(x, j->path, &why)) {
+        bench_complain("speed: %s", why.text);
+        speed_die("saving a snapshot");
+    }
     double seconds = (double)(bench_now_ns() - start) * 1e-9, bytes = file_bytes(j->path);
     out[X_FILE] = bytes / n;
     out[X_SAVE] = bytes * 1e-6 / seconds;

@@ -131,7 +131,7 @@ static int recorded(speed_corpus *c, const char *dir, spec_message *why) {
     struct dirent **entry = NULL;
     int n = scandir(dir, &entry, is_trace, by_bytes), err = SPEC_OK;
     if (n < 0) {
-        if (why) snprintf(why->text, sizeof why->text, "%.400s: cannot read the directory", dir);
+        if (why) snprintf(why->text, sizeof why->text, "%.400s: expected a directory of trace files", dir);
         return SPEC_ERR_NOT_FOUND;
     }
     snprintf(c->name, sizeof c->name, "%s", dir);

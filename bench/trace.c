@@ -88,7 +88,8 @@ typedef struct reader {
     spec_message *why;
 } reader;
 
-#define LINE_EXPECTED "expected one JSON object {\"id\",\"group\",\"prompt\":[ids],\"response\":[ids]}"
+#define LINE_EXPECTED                                                                                        \
+    "expected one JSON object a line, {\"id\",\"group\",\"prompt\":[ids],\"response\":[ids]}"
 
 /* "FILE:LINE: " + what; SPEC_ERR_CORRUPT. */
 static int line_fault(const reader *r, const char *what) {

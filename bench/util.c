@@ -156,12 +156,24 @@ static int write_beside(const char *path, int (*fill)(FILE *f, void *user), void
     return SPEC_ERR_IO;
 }
 
+int bench_check_writable(const char *path, spec_message *why) {
+    struct stat st;
+    char real[PATH_MAX];
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        return specp_fail(why, SPEC_ERR_IO, "%s: is a directory; expected the name of a file", path);
+    if (there && !S_ISREG(st.st_mode)) return access(path, W_OK) ? io_fault(why, "write", path) : SPEC_OK;
+    if ((!there || !realpath(path, real)) && snprintf(real, sizeof real, "%s", path) >= (int)sizeof real)
+        return specp_fail(why, SPEC_ERR_IO, "%s: the file name is too long", path);
+    return access(dirname(real), W_OK | X_OK) ? io_fault(why, "create", path) : SPEC_OK;
+}
+
 int bench_write_file(const char *path, int (*fill)(FILE *f, void *user), void *user, spec_message *why) {
     struct stat st;
     char real[PATH_MAX];
+    int rc = bench_check_writable(path, why);
+    if (rc != SPEC_OK) return rc;
     if (stat(path, &st)) return write_beside(path, fill, user, why);
-    if (S_ISDIR(st.st_mode))
-        return specp_fail(why, SPEC_ERR_IO, "%s: is a directory; expected the name of a file", path);
     if (S_ISREG(st.st_mode)) return write_beside(realpath(path, real) ? real : path, fill, user, why);
     FILE *f = fopen(path, "w");
     if (!f || fill_and_close(f, fill, user, false)) return io_fault(why, "write", path);

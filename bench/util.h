@@ -57,4 +57,8 @@ const char *bench_nearest(const char *word, const char *const *list);
  */
 int bench_write_file(const char *path, int (*fill)(FILE *f, void *user), void *user, spec_message *why);
 
+/* Whether a file could be written there now: to be asked before long work.
+ * SPEC_ERR_IO with the reason in *why. */
+int bench_check_writable(const char *path, spec_message *why);
+
 #endif

@@ -31,13 +31,14 @@ static void test_words(void **state) {
     cli_expect("help nonsense", 2, "", "there is no command 'nonsense'");
     cli_expect("corpus", 2, "", "Usage: specbench corpus");
     cli_expect("corpus --help", 0, "merge   -o FILE FILE FILE...", "");
+    cli_expect("help corpus build", 0, "Usage: specbench corpus build", "");
     cli_expect("corpus inof x", 2, "", "there is no command 'inof'; did you mean 'info'?");
 }
 
 static void test_help_pages(void **state) {
     (void)state;
-    static const char *const commands[] = {"replay",      "demo",         "corpus build",
-                                           "corpus info", "corpus merge", "corpus evict"};
+    static const char *const commands[] = {"replay",       "demo",         "corpus build", "corpus info",
+                                           "corpus merge", "corpus evict", "speed"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char words[64];
         snprintf(words, sizeof words, "%s --help", commands[i]);
@@ -51,6 +52,9 @@ static void test_help_pages(void **state) {
         cli_lines_fit(r.out);
         cli_release(&r);
     }
+    cli_result r = cli_run("corpus --help");
+    cli_lines_fit(r.out);
+    cli_release(&r);
 }
 
 static void test_bad_options(void **state) {
@@ -219,10 +223,12 @@ static void test_json_file(void **state) {
     char command[400];
     snprintf(command, sizeof command, "! ls %s | grep -q tmp", cli_dir());
     assert_int_equal(system(command), 0); /* no temporary file is left */
-    cli_expect("replay @/good.jsonl -d none --json @", 2, "tok/step",
-               "is a directory; expected the name of a file");
-    cli_expect("replay @/good.jsonl -d none --json @/no/where.json", 2, "tok/step",
-               "No such file or directory");
+    /* Told before the work, not after it. */
+    cli_expect("replay @/good.jsonl -d none --json @", 2, "", "is a directory; expected the name of a file");
+    cli_expect("replay @/good.jsonl -d none --json @/no/where.json", 2, "",
+               "/no/where.json: cannot create: No such file or directory");
+    cli_expect("speed --quick --json @/no/where.json", 2, "", "cannot create: No such file or directory");
+    cli_expect("speed --quick --dir @/no", 2, "", "expected a directory that can be written to");
     cli_expect("replay @/good.jsonl -d none -q --json /dev/stdout", 0, "specbench/1", "");
 }
 

@@ -25,6 +25,8 @@ static void test_bad_traces(void **state) {
     cli_expect("replay @/none.jsonl", 2, "",
                "none.jsonl: expected at least one request with a response, found none");
     cli_expect("corpus build -o @/x.idx @/cut.jsonl", 2, "", "cut.jsonl:2: the line is cut off");
+    cli_expect("corpus build -o @/x.idx @/none.jsonl", 2, "",
+               "expected at least one request with a response");
     assert_int_not_equal(access(cli_at("x.idx"), F_OK), 0);
 }
 
@@ -46,8 +48,8 @@ static void test_skip_bad(void **state) {
     (void)state;
     cli_result r = cli_run("replay @/cut.jsonl -d none --skip-bad");
     assert_int_equal(r.code, 0);
-    cli_has(r.out, "cut: 1 requests, ");
-    cli_has(r.out, "  left out: 1 faulty lines, the first: ");
+    cli_has(r.out, "cut: 1 request, ");
+    cli_has(r.out, "  left out: 1 faulty line, the first: ");
     cli_has(r.out, "cut.jsonl:2: the line is cut off");
     cli_release(&r);
     json_t *report;
@@ -65,7 +67,7 @@ static void test_tolerated(void **state) {
     assert_int_equal(r.code, 0);
     cli_has(
         r.out,
-        "odd: 2 requests, 5 prompt and 10 response tokens\n  left out: 1 requests with an empty response\n");
+        "odd: 2 requests, 5 prompt and 10 response tokens\n  left out: 1 request with an empty response\n");
     cli_release(&r);
 }
 
