@@ -120,8 +120,9 @@ static int cmd_build(int argc, char **argv) {
     corpus_options o = {.depth = SPEC_INDEX_DEFAULT_DEPTH};
     const cli_option option[] = {
         {'o', "output", "FILE", CLI_TEXT, &o.output, "the snapshot to write", 0, 0, NULL},
-        {0, "depth", "D", CLI_NUMBER, &o.depth, "longest match that the index knows (default 64)",
-         SPEC_INDEX_MIN_DEPTH, SPEC_INDEX_MAX_DEPTH, NULL},
+        {0, "depth", "D", CLI_NUMBER, &o.depth,
+         "longest match and draft together of a drafter that uses it (default 64)", SPEC_INDEX_MIN_DEPTH,
+         SPEC_INDEX_MAX_DEPTH, NULL},
         {0, "prompts", NULL, CLI_FLAG, &o.prompts, "prompts too, each joined to its response", 0, 0, NULL},
         {0, "tokenizer-id", "N", CLI_NUMBER, &o.tokenizer,
          "any number that names the vocabulary; kept in the file", 0, INT64_MAX, NULL},
