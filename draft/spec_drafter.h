@@ -216,7 +216,8 @@ SPEC_API SPEC_MUST_CHECK int spec_request_propose_batch(spec_request *const *req
  * token), SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_request_observe(spec_request *r, const spec_outcome *outcome);
 
-/* Shorthand for tokens with nothing else to report. */
+/* Shorthand for tokens with nothing else to report: drafters that judge themselves
+ * by what was accepted learn nothing of that. */
 SPEC_API SPEC_MUST_CHECK int spec_request_commit(spec_request *r, const spec_token *tok, size_t n);
 
 /* Ends the request and frees it. What it taught stays. NULL is accepted. */

@@ -37,9 +37,40 @@ void specp_seq_use(const spec_index *x, uint32_t seq) {
     atomic_store_explicit(&seq_at(w, seq)->stamp, now, memory_order_release);
 }
 
+/* The end of a sequence where an explicit class occurs; NONE: nowhere. */
+static uint32_t end_of_sequence(const spec_index *x, uint32_t id) {
+    for (uint32_t i = x->newest; i != NONE; i = seq_at(x, i)->older) {
+        uint32_t tail = seq_at(x, i)->tail, ref = tail == NONE ? ROOT : place_class(x, tail);
+        while (ref != ROOT && ref != id) ref = class_link(x, ref);
+        if (ref == id) return tail;
+    }
+    return NONE;
+}
+
+/* A place where a class occurs. One whose last place was truncated away may know
+ * none: then one that continues it does, or it occurs at ends of sequences. */
+static uint32_t some_place(const spec_index *x, uint32_t ref) {
+    uint32_t on = 0, n, place;
+    for (;; on++) {
+        if (ref & SINGLE)
+            place = ref & ~SINGLE;
+        else
+            place = state_at(x, ref)->last;
+        if (place != NONE) break;
+        const edge *e = state_edges(x, state_at(x, ref), &n);
+        if (n == 0) {
+            place = end_of_sequence(x, ref);
+            break;
+        }
+        ref = e->to;
+    }
+    for (; on && place != NONE; on--) place = place_prev(x, place);
+    return place;
+}
+
 void spec_index_touch(const spec_index *x, spec_locus at) {
-    if (!x || x->evict != SPEC_EVICT_LRU || at.count == 0) return;
-    uint32_t place = at.state & SINGLE ? at.state & ~SINGLE : state_at(x, at.state)->last;
+    if (!x || x->evict != SPEC_EVICT_LRU || at.count == 0 || at.state == ROOT) return;
+    uint32_t place = some_place(x, at.state);
     if (place != NONE) specp_seq_use(x, chunk_at(x, place >> CHUNK_SHIFT)->seq);
 }
 
