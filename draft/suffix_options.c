@@ -31,7 +31,7 @@ const char specp_suffix_help[] =
     "                  arctic preset depth - 1)\n"
     "  own=0|1         match in the request's own prompt and response (default 1)\n"
     "  shared=0|1      match in other requests' responses, and teach them (default 1)\n"
-    "  learn=live|end  teach each token at once, or at the request's end (default live)\n"
+    "  learn=live|end  teach tokens at once, or when a request ends (default live)\n"
     "  tie=first|lowest   among equally frequent children of a path take the index's\n"
     "                  first, or the lowest token id (default first)\n"
     "  memory_mb=N     limit of the shared index of a tenant; 0 = none (default 0)\n"
