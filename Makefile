@@ -51,7 +51,7 @@ ALL_CPPFLAGS := -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
 ALL_CFLAGS   := -std=c11 $(CFLAGS) -fPIC -fvisibility=hidden -ffp-contract=off -pthread
 ALL_LDFLAGS  := $(CFLAGS) -pthread -Wl,--as-needed $(LDFLAGS)
 SO_LDFLAGS   := -shared -Wl,-soname,libspecdec.so.$(ABI) -Wl,--no-undefined
-LIB_LIBS     := -lm
+LIB_LIBS     := -lopenblas -lpcre2-8 -ljansson -lm
 
 OUT := $(if $(filter plain,$(VARIANT)),build,build/$(VARIANT))
 OBJ := build/obj-$(VARIANT)-$(notdir $(CC))$(if $(filter 1,$(WERROR)),-werror)
@@ -66,10 +66,10 @@ INC_draft/heads   := $(INC_draft) -Idraft/heads -Iverify/tensor
 INC_verify        := -I. -Idraft -Iverify
 INC_verify/tensor := -I. -Iverify/tensor
 INC_verify/target := -I. -Idraft -Iverify -Iverify/tensor -Iverify/target
-INC_all           := -I. -Isuffix_tree -Idraft -Iverify -Ibench
+INC_all           := -I. -Isuffix_tree -Idraft -Iverify -Iverify/tensor -Iverify/target -Ibench
 INC_bench         := $(INC_all)
 INC_tests         := $(INC_all) -Itests
-INC_examples      := -I. -Isuffix_tree -Idraft -Iverify
+INC_examples      := -I. -Isuffix_tree -Idraft -Iverify -Iverify/tensor -Iverify/target
 
 LIB_DIRS   := suffix_tree draft draft/heads verify verify/tensor verify/target
 LIB_SRC    := specdec.c $(sort $(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
@@ -100,8 +100,18 @@ EXAMPLES := $(patsubst %.c,$(OUT)/%,$(EX_SRC))
 # Threads under TSan: only programs that start some.
 THREAD_TESTS := $(foreach t,$(TESTS),$(if $(findstring threads,$(notdir $(t))),$(t)))
 
-# Files that need an instruction set get it here, one line each:
-# $(OBJ)/verify/tensor/kernels_avx2.o: ARCH := -mavx2 -mfma
+# Files that need an instruction set get it here; elsewhere than on x86-64 they are empty.
+# -O3 where the elementwise loops are to be vectorised.
+AVX2   := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
+$(OBJ)/verify/tensor/%_avx2.o: ARCH := $(AVX2)
+$(OBJ)/verify/tensor/%_avx512.o: ARCH := $(AVX512)
+$(OBJ)/verify/tensor/%_vnni.o: ARCH := $(AVX512) -mavx512vnni
+endif
+ifeq ($(VARIANT),plain)
+$(OBJ)/verify/tensor/ops_%.o: OPT := -O3
+endif
 
 # ---- targets --------------------------------------------------------------
 
@@ -196,7 +206,7 @@ $(OUT)/flags: FORCE
 $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(WARNINGS) $(ARCH) $(INC_$(patsubst %/,%,$(dir $<))) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(WARNINGS) $(ARCH) $(OPT) $(INC_$(patsubst %/,%,$(dir $<))) -MMD -MP -c -o $@ $<
 
 define archive
 	$(call say,AR $@)
@@ -227,15 +237,15 @@ define program
 endef
 
 $(OUT)/specbench: $(call objects,$(BENCH_MAIN)) $(BENCH_A) $(LIB_A) $(OUT)/flags
-	$(call program,-ljansson)
+	$(call program,)
 
 $(TESTS): $(OUT)/tests/%: $(OBJ)/tests/%.o $(HELPER_A) $(BENCH_A) $(LIB_A) $(OUT)/flags
-	$(call program,-lcmocka -ljansson)
+	$(call program,-lcmocka)
 
 # With libFuzzer its own main runs the target; otherwise fuzz_main.c replays files.
 FUZZ_DRIVER := $(if $(filter fuzz,$(VARIANT)),,$(OBJ)/tests/fuzz_main.o)
 $(FUZZERS): $(OUT)/tests/%: $(OBJ)/tests/%.o $(FUZZ_DRIVER) $(HELPER_A) $(BENCH_A) $(LIB_A) $(OUT)/flags
-	$(call program,$(if $(FUZZ_DRIVER),,-fsanitize=fuzzer) -lcmocka -ljansson)
+	$(call program,$(if $(FUZZ_DRIVER),,-fsanitize=fuzzer) -lcmocka)
 
 $(EXAMPLES): $(OUT)/examples/%: $(OBJ)/examples/%.o $(LIB_A) $(OUT)/flags
 	$(call program,)

@@ -45,6 +45,10 @@ missing() {
     have ar || echo binutils
     header '<stdio.h>' || echo libc6-dev
     header '<jansson.h>' || echo libjansson-dev
+    header '<cblas.h>' || echo libopenblas-dev
+    header '<stdint.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>' || echo libpcre2-dev
     [ "$goal" = demo ] && return
     have "$CXX" || compiler_package "$CXX"
     header '<setjmp.h>

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * specp_math.h - elementary functions whose bits are the same on every machine,
+ * compiler and instruction set. Not installed.
+ *
+ * They use IEEE additions, multiplications, divisions and fused multiply-adds in
+ * a fixed order and nothing of libm but fmaf, so that a loop over them may be
+ * vectorised at will (DESIGN: the numerics contract). Compile with
+ * -ffp-contract=off.
+ */
+#ifndef SPECP_MATH_H
+#define SPECP_MATH_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline float specp_float_of_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint32_t specp_bits_of_float(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/*
+ * e^x, within 2 units of the last place. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by
+ * a polynomial of degree 6; 2^n as the product of two exact powers, so that
+ * results below the normal range are rounded once. x <= -104 gives 0, x >= 88.73
+ * gives infinity, NaN gives NaN.
+ */
+static inline float specp_expf(float x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float c = x > 89.0f ? 89.0f : x;
+    c = c < -104.0f ? -104.0f : c;
+    float n = __builtin_fmaf(c, 1.44269504f, round) - round;
+    float r = __builtin_fmaf(n, -0.693359375f, c);
+    r = __builtin_fmaf(n, 2.12194440e-4f, r);
+    float p = 1.9875691e-4f;
+    p = __builtin_fmaf(p, r, 1.3981999e-3f);
+    p = __builtin_fmaf(p, r, 8.3334519e-3f);
+    p = __builtin_fmaf(p, r, 4.1665795e-2f);
+    p = __builtin_fmaf(p, r, 1.6666665e-1f);
+    p = __builtin_fmaf(p, r, 0.5f);
+    p = __builtin_fmaf(p * r, r, r) + 1.0f;
+    int32_t k = (int32_t)(n == n ? n : 0.0f), half = k / 2;
+    float a = specp_float_of_bits((uint32_t)(half + 127) << 23);
+    float b = specp_float_of_bits((uint32_t)(k - half + 127) << 23);
+    float y = p * a * b;
+    y = x <= -104.0f ? 0.0f : y;
+    return x == x ? y : x;
+}
+
+/* tanh(x) = 1 - 2 / (e^2x + 1), and for small |x| its series: within 5 units of the last place. */
+static inline float specp_tanhf(float x) {
+    float a = x < 0.0f ? -x : x;
+    float big = 1.0f - 2.0f / (specp_expf(2.0f * a) + 1.0f);
+    float s = a * a;
+    float p = 2.1869489e-2f; /* 62/2835, -17/315, 2/15, -1/3 */
+    p = __builtin_fmaf(p, s, -5.3968254e-2f);
+    p = __builtin_fmaf(p, s, 1.3333334e-1f);
+    p = __builtin_fmaf(p, s, -3.3333334e-1f);
+    float small = __builtin_fmaf(p * s, a, a);
+    float y = a < 0.25f ? small : big;
+    return x < 0.0f ? -y : y;
+}
+
+/* x / (1 + e^-x) */
+static inline float specp_siluf(float x) { return x / (1.0f + specp_expf(-x)); }
+
+/* The tanh form of GELU. */
+static inline float specp_geluf(float x) {
+    float inner = 0.79788456f * __builtin_fmaf(0.044715f * x * x, x, x);
+    return 0.5f * x * (1.0f + specp_tanhf(inner));
+}
+
+#endif
