@@ -140,6 +140,7 @@ static int begin(replayer *r, uint64_t tenant) {
                               .tenant = tenant,
                               .prompt = r->q->prompt,
                               .n_prompt = r->q->n_prompt,
+                              .max_new_tokens = r->q->max_new_tokens,
                               .reference = r->q->response,
                               .n_reference = r->q->n_response};
     r->at = 0;

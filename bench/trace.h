@@ -18,6 +18,7 @@ typedef struct trace_request {
     size_t n_prompt;
     spec_token *response; /* (n_response), never empty in a loaded trace */
     size_t n_response;
+    size_t max_new_tokens; /* the limit that the recorded run had, as drafters were told; 0 = none */
 } trace_request;
 
 typedef struct trace {

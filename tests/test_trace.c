@@ -83,6 +83,22 @@ static void test_empty_response(void **state) {
     trace_free(&t);
 }
 
+/* The limit of the recorded run: what drafters were told then, they are told again. */
+static void test_limit(void **state) {
+    (void)state;
+    trace t;
+    spec_message why;
+    assert_int_equal(
+        parse(&t, "{\"prompt\":[1],\"response\":[2,3],\"max_new_tokens\":2}\n" GOOD, false, &why), SPEC_OK);
+    assert_int_equal(t.req[0].max_new_tokens, 2);
+    assert_int_equal(t.req[1].max_new_tokens, 0);
+    trace_free(&t);
+    REFUSED("{\"prompt\":[1],\"response\":[2,3],\"max_new_tokens\":1}", ":1:", "has 2 tokens", "at most");
+    REFUSED("{\"prompt\":[1],\"response\":[2],\"max_new_tokens\":-1}", ":1:", "max_new_tokens", "expected");
+    REFUSED("{\"prompt\":[1],\"response\":[2],\"max_new_tokens\":\"9\"}", ":1:", "max_new_tokens",
+            "expected");
+}
+
 static void test_name(void **state) {
     (void)state;
     trace t;
