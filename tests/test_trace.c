@@ -421,15 +421,16 @@ static void test_shared_traces(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields),          cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_empty_response),  cmocka_unit_test(test_name),
-        cmocka_unit_test(test_not_json),        cmocka_unit_test(test_cut_off),
-        cmocka_unit_test(test_bad_bytes),       cmocka_unit_test(test_missing_fields),
-        cmocka_unit_test(test_bad_ids),         cmocka_unit_test(test_deep_nesting),
-        cmocka_unit_test(test_skip_bad),        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_long_lines),      cmocka_unit_test(test_huge_line),
-        cmocka_unit_test(test_block_edges),     cmocka_unit_test(test_longest_line),
-        cmocka_unit_test(test_add_and_shuffle), cmocka_unit_test(test_shared_traces),
+        cmocka_unit_test(test_fields),         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_empty_response), cmocka_unit_test(test_name),
+        cmocka_unit_test(test_limit),          cmocka_unit_test(test_not_json),
+        cmocka_unit_test(test_cut_off),        cmocka_unit_test(test_bad_bytes),
+        cmocka_unit_test(test_missing_fields), cmocka_unit_test(test_bad_ids),
+        cmocka_unit_test(test_deep_nesting),   cmocka_unit_test(test_skip_bad),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_huge_line),      cmocka_unit_test(test_block_edges),
+        cmocka_unit_test(test_longest_line),   cmocka_unit_test(test_add_and_shuffle),
+        cmocka_unit_test(test_shared_traces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
