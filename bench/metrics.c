@@ -93,16 +93,16 @@ static int find_group(metrics *m, const char *name) {
         m->group[m->n_groups++].name = copy;
         *slot = (uint32_t)m->n_groups;
     }
-    m->now_group = *slot - 1;
+    m->now.group = *slot - 1;
     return SPEC_OK;
 }
 
 int metrics_begin(metrics *m, const char *group, size_t n_prompt, uint64_t begin_ns) {
     int rc = find_group(m, group);
     if (rc != SPEC_OK) return rc;
-    m->now_quarter = m->expected ? m->n_requests * METRICS_QUARTERS / m->expected : 0;
-    if (m->now_quarter >= METRICS_QUARTERS) m->now_quarter = METRICS_QUARTERS - 1;
-    m->now_out = m->now_steps = 0;
+    m->now.quarter = m->expected ? m->begun++ * METRICS_QUARTERS / m->expected : 0;
+    if (m->now.quarter >= METRICS_QUARTERS) m->now.quarter = METRICS_QUARTERS - 1;
+    m->now.out = m->now.steps = 0;
     m->prompt_tokens += n_prompt;
     m->begin_ns += begin_ns;
     return SPEC_OK;
@@ -117,12 +117,12 @@ int metrics_end(metrics *m, uint64_t end_ns) {
     metrics_request *grown = bench_grow(m->request, &m->cap_requests, m->n_requests + 1, sizeof *grown);
     if (!grown) return SPEC_ERR_NOMEM;
     m->request = grown;
-    m->request[m->n_requests++] = (metrics_request){.pair = {(uint32_t)m->now_out, (uint32_t)m->now_steps},
-                                                    .group = (uint32_t)m->now_group};
-    double ratio = m->now_steps ? (double)m->now_out / (double)m->now_steps : 0;
+    m->request[m->n_requests++] = (metrics_request){.pair = {(uint32_t)m->now.out, (uint32_t)m->now.steps},
+                                                    .group = (uint32_t)m->now.group};
+    double ratio = m->now.steps ? (double)m->now.out / (double)m->now.steps : 0;
     end_in_cell(&m->total, ratio);
-    end_in_cell(&m->quarter[m->now_quarter], ratio);
-    end_in_cell(&m->group[m->now_group].cell, ratio);
+    end_in_cell(&m->quarter[m->now.quarter], ratio);
+    end_in_cell(&m->group[m->now.group].cell, ratio);
     m->end_ns += end_ns;
     return SPEC_OK;
 }
@@ -200,15 +200,15 @@ static int record_size(metrics *m, uint32_t n) {
 int metrics_step(metrics *m, const metrics_step_facts *f) {
     bool top1 = f->tree->n > 0 && f->tree->token[0] == f->truth;
     bool open = goes_on(f);
-    metrics_cell *cell[4] = {&m->quarter[m->now_quarter], &m->group[m->now_group].cell,
+    metrics_cell *cell[4] = {&m->quarter[m->now.quarter], &m->group[m->now.group].cell,
                              &m->match[metrics_match_bucket(f->tree->n ? f->tree->match_len : 0)], &m->total};
     int rc = record_times(m, f);
     if (rc == SPEC_OK) rc = record_size(m, f->tree->n);
     for (size_t i = 0; i < 4 && rc == SPEC_OK; i++) rc = cell_step(cell[i], f, top1, open);
     if (rc != SPEC_OK) return rc;
     count_sources(m, f, top1);
-    m->now_out += f->committed;
-    m->now_steps++;
+    m->now.out += f->committed;
+    m->now.steps++;
     return SPEC_OK;
 }
 

@@ -51,6 +51,12 @@ typedef struct metrics_request {
     uint32_t group;
 } metrics_request;
 
+/* The request under way. */
+typedef struct metrics_now {
+    size_t group, quarter;
+    uint64_t out, steps;
+} metrics_now;
+
 typedef struct metrics {
     metrics_cell total;
     metrics_cell quarter[METRICS_QUARTERS]; /* by position among the requests */
@@ -69,10 +75,11 @@ typedef struct metrics {
     uint64_t prompt_tokens, begin_ns, end_ns;
     /* Set by metrics_finish. */
     stats_times draft, update; /* nanoseconds */
-    /* Private: the request under way. */
-    size_t expected; /* requests announced */
-    size_t now_group, now_quarter;
-    uint64_t now_out, now_steps;
+    size_t expected;           /* private: requests announced */
+    size_t begun;              /* private: requests begun */
+    /* Whoever runs several requests at a time saves this after metrics_begin and
+     * metrics_step and puts it back before the request's next call. */
+    metrics_now now;
 } metrics;
 
 /* One step, as verified. */
