@@ -5,7 +5,10 @@
  * The table below is the only list of the types; everything else asks it.
  */
 #include "spec_tensors.h"
+
+#include "half.h"
 #include "specp.h"
+#include "types_quant.h"
 
 typedef struct type_traits {
     const char *name;
@@ -50,4 +53,62 @@ int spec_type_find(const char *name, spec_type *out) {
         }
     }
     return SPEC_ERR_NOT_FOUND;
+}
+
+/* ---- conversion ---------------------------------------------------------- */
+
+static bool is_quantised(spec_type type) { return spec_type_block(type) > 1; }
+
+/* out[i] = convert(element i), elements of type T at any address. */
+#define EACH_FROM(T, expression)                                                                             \
+    for (size_t i = 0; i < n; i++) {                                                                         \
+        T e;                                                                                                 \
+        memcpy(&e, (const char *)src + i * sizeof e, sizeof e);                                              \
+        dst[i] = (expression);                                                                               \
+    }                                                                                                        \
+    break
+
+#define EACH_TO(T, expression)                                                                               \
+    for (size_t i = 0; i < n; i++) {                                                                         \
+        T e = (expression);                                                                                  \
+        memcpy((char *)dst + i * sizeof e, &e, sizeof e);                                                    \
+    }                                                                                                        \
+    return 0
+
+int spec_type_to_float(spec_type type, const void *src, float *dst, size_t n) {
+    if ((unsigned)type >= SPEC_TYPES || n % spec_type_block(type)) {
+        return SPEC_ERR_INVALID;
+    }
+    switch (type) {
+    case SPEC_TYPE_F32: EACH_FROM(float, e);
+    case SPEC_TYPE_F16: EACH_FROM(uint16_t, specp_float_of_half(e));
+    case SPEC_TYPE_BF16: EACH_FROM(uint16_t, specp_float_of_bf16(e));
+    case SPEC_TYPE_F64: EACH_FROM(double, (float)e);
+    case SPEC_TYPE_I8: EACH_FROM(int8_t, (float)e);
+    case SPEC_TYPE_U8: EACH_FROM(uint8_t, (float)e);
+    case SPEC_TYPE_I16: EACH_FROM(int16_t, (float)e);
+    case SPEC_TYPE_I32: EACH_FROM(int32_t, (float)e);
+    case SPEC_TYPE_I64: EACH_FROM(int64_t, (float)e);
+    case SPEC_TYPE_BOOL: EACH_FROM(uint8_t, e ? 1.0f : 0.0f);
+    default: specp_dequantise(type, src, dst, n / spec_type_block(type)); break;
+    }
+    return 0;
+}
+
+int spec_type_from_float(spec_type type, const float *src, void *dst, size_t n) {
+    if ((unsigned)type >= SPEC_TYPES || n % spec_type_block(type)) {
+        return SPEC_ERR_INVALID;
+    }
+    switch (type) {
+    case SPEC_TYPE_F32: EACH_TO(float, src[i]);
+    case SPEC_TYPE_F16: EACH_TO(uint16_t, specp_half_of_float(src[i]));
+    case SPEC_TYPE_BF16: EACH_TO(uint16_t, specp_bf16_of_float(src[i]));
+    case SPEC_TYPE_F64: EACH_TO(double, (double)src[i]);
+    default: break;
+    }
+    if (!is_quantised(type)) {
+        return SPEC_ERR_UNSUPPORTED;
+    }
+    specp_quantise(type, src, dst, n / spec_type_block(type));
+    return 0;
 }
