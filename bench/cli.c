@@ -106,6 +106,18 @@ static int set_number(const parser *p, const cli_option *o, const char *shown, c
     return CLI_RUN;
 }
 
+/* Digits, a point, an exponent: not all that strtod takes (inf, nan, hexadecimal). */
+static int set_real(const parser *p, const cli_option *o, const char *shown, const char *text) {
+    char *end = NULL;
+    bool plain = *text != '\0' && strspn(text, "0123456789.eE+-") == strlen(text);
+    double v = plain ? strtod(text, &end) : 0;
+    if (!plain || *end || !(v >= (double)o->min && v <= (double)o->max))
+        return cli_complain(p->c, "%s: '%s' is not a number from %llu to %llu", shown, text,
+                            (unsigned long long)o->min, (unsigned long long)o->max);
+    *(double *)o->value = v;
+    return CLI_RUN;
+}
+
 static int set_value(const parser *p, const cli_option *o, const char *shown, const char *text) {
     if (o->given) *o->given = true;
     switch (o->kind) {
@@ -115,6 +127,7 @@ static int set_value(const parser *p, const cli_option *o, const char *shown, co
         if (cli_list_add(o->value, text)) return cli_complain(p->c, "out of memory");
         break;
     case CLI_NUMBER: return set_number(p, o, shown, text);
+    case CLI_REAL: return set_real(p, o, shown, text);
     }
     return *text ? CLI_RUN : cli_complain(p->c, "%s: expected %s, found nothing", shown, o->arg);
 }

@@ -21,6 +21,7 @@ typedef enum cli_kind {
     CLI_TEXT,   /* const char * */
     CLI_LIST,   /* cli_list: may be given again and again */
     CLI_NUMBER, /* uint64_t, decimal, min..max */
+    CLI_REAL,   /* double, decimal, min..max */
 } cli_kind;
 
 /* In the order in which a table of options reads best.
