@@ -46,11 +46,12 @@ typedef enum specp_form {
     SPECP_FORM_F32, /* the file's own rows, K contiguous, nothing copied */
     SPECP_FORM_F16,
     SPECP_FORM_BF16,
-    SPECP_FORM_W8,  /* repacked: panels of 16 rows, 8-bit codes, one scale a block (Q8_0, Q5_0) */
+    SPECP_FORM_W8,  /* repacked in panels of 16 rows: 8-bit codes, one scale a block (Q8_0) */
     SPECP_FORM_W4,  /* 4-bit codes, one scale a block (Q4_0) */
+    SPECP_FORM_W5,  /* 5-bit codes, one scale a block (Q5_0) */
     SPECP_FORM_W4K, /* 4-bit codes, scale and minimum a block (Q4_K) */
-    SPECP_FORM_W5K, /* 8-bit codes, scale and minimum a block (Q5_K) */
-    SPECP_FORM_W6K, /* 8-bit codes, two scales a block (Q6_K) */
+    SPECP_FORM_W5K, /* 5-bit codes, scale and minimum a block (Q5_K) */
+    SPECP_FORM_W6K, /* 6-bit codes, a scale each half block (Q6_K) */
     SPECP_FORMS
 } specp_form;
 
@@ -73,27 +74,39 @@ specp_form specp_form_of(spec_type type);
 
 /* Prepares (n_out, n_in) rows of `type` at `data`, borrowed for the matrix's
  * life; repacks with all threads of the team (not inside a region) where the
- * form asks for it. SPEC_ERR_UNSUPPORTED (type), SPEC_ERR_INVALID (n_in is no multiple
- * of the type's block, or 0), SPEC_ERR_NOMEM. */
+ * form asks for it. SPEC_ERR_UNSUPPORTED (type), SPEC_ERR_INVALID (n_out or n_in is
+ * 0, or n_in no multiple of the type's block), SPEC_ERR_NOMEM. */
 int specp_matrix_init(specp_matrix *m, spec_type type, const void *data, size_t n_out, size_t n_in,
                       specp_team *team, const spec_allocator *alloc);
 void specp_matrix_release(specp_matrix *m, const spec_allocator *alloc);
 
 /* ---- activations --------------------------------------------------------- */
 
+/* A block of activations rounded to int8, x = scale * code, and what the forms
+ * need of it besides: one cache line. */
+typedef struct specp_qblock {
+    int8_t code[SPECP_BLOCK];
+    float scale;
+    float scaled_sum; /* scale * sum */
+    int32_t sum;      /* of the codes */
+    /* Weights are stored as codes from 0 up. What that adds to a dot is taken off by
+     * starting it from here: minus the offset times the sum. */
+    int32_t off4, off5, off8; /* -8, -16, -128 times the sum */
+    int32_t off6[2];          /* -32 times the sum of each half */
+} specp_qblock;
+
 /* Rows of activations as the matrix kernels want them: floats, and for quantised
- * weights their int8 form. Storage is the caller's; see specp_acts_init. */
+ * weights their int8 form. */
 typedef struct specp_acts {
     size_t n_in, cap; /* columns, rows there is room for */
     float *x;         /* (cap, n_in) */
-    int8_t *q;        /* (cap, n_in rounded up to SPECP_BLOCK), 64-byte aligned rows */
-    float *scale;     /* (cap, blocks) */
-    int32_t *sum;     /* (cap, blocks) sums of the codes of a block */
-    size_t ldq, lds;  /* strides of q, and of scale and sum, in elements */
+    specp_qblock *q;  /* (cap, ldq), aligned to 64: n_in / SPECP_BLOCK blocks, then zeros */
+    size_t ldq;       /* odd, so that rows do not fall on the same cache sets */
     void *store;      /* owned */
     size_t store_bytes;
 } specp_acts;
 
+/* SPEC_ERR_INVALID (n_in or cap is 0), SPEC_ERR_NOMEM. Blocks are zeros at first. */
 int specp_acts_init(specp_acts *a, size_t n_in, size_t cap, const spec_allocator *alloc);
 void specp_acts_release(specp_acts *a, const spec_allocator *alloc);
 
@@ -103,15 +116,15 @@ typedef struct specp_kernels {
     unsigned isa; /* what was used to fill it */
 
     /* y[r * ldy + o] for rows r < n_rows and outputs o of panels [panel0, panel1);
-     * reads a->x for float forms and a->q, scale, sum (rows 0..n_rows-1) for the
-     * others. row_index, if not NULL, names the rows of `a` to use (experts):
-     * row r reads row_index[r] of a and still writes row r of y. */
+     * reads a->x for float forms and a->q for the others. row_index, if not NULL, names
+     * the rows of `a` to use (experts): row r reads row_index[r] of a and still writes row r of y. */
     void (*matmul[SPECP_FORMS])(const specp_matrix *m, const specp_acts *a, const uint32_t *row_index,
                                 size_t n_rows, float *y, size_t ldy, size_t panel0, size_t panel1);
     const char *matmul_name[SPECP_FORMS]; /* "w8 avx512-vnni" */
     unsigned matmul_isa[SPECP_FORMS];     /* the ISA bits that the kernel needs: 0 = scalar */
 
-    /* a->x row -> a->q, scale, sum. */
+    /* a->x row -> a->q; n_in is a multiple of SPECP_BLOCK. A block with NaN or infinity
+     * gets the scale NaN, so that it shows in the product. */
     void (*quantise)(specp_acts *a, size_t row);
 
     /* Elementwise and rows; n any. In-place where out == x is said. */
