@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * team.h - a handle's own threads. One parallel region runs a function on all of
- * them; inside it, loops are shared out and barriers separate the steps of a
- * forward pass, so that a pass wakes the threads once and not once per operation.
+ * them; inside it, loops are shared out, and each is one step of a forward pass,
+ * so that a pass wakes the threads once and not once per operation.
  *
- *     caller   --run(fn)--> fn(0) --each--> ...barrier... --each--> ...  returns
- *     worker 1    sleeping  fn(1) --each--> ...barrier... --each--> ...  sleeps
+ *     caller   --run(fn)--> fn(0) --each--> --each--> --each--> ...  returns
+ *     worker 1    sleeping  fn(1) --each--> --each--> --each--> ...  sleeps
  *
- * The caller is thread 0. A barrier spins for a short while and then sleeps, so
- * more threads than cores cost little. Results must not depend on which thread
- * takes which item.
+ * The caller is thread 0. A step ends when all its items are done, not when all
+ * threads have come to it: a thread that the system does not run holds up only the
+ * piece it has taken, and finds the steps done when it comes to them. So between
+ * the steps fn may read nothing but its own variables and what no step of the
+ * region changes. Results must not depend on which thread takes which item.
  */
 #ifndef SPECP_TEAM_H
 #define SPECP_TEAM_H
@@ -17,6 +19,9 @@
 #include "specp.h"
 
 typedef struct specp_team specp_team;
+
+/* The cores that this process may use, at least 1. */
+unsigned specp_team_cores(void);
 
 /* n_threads: 1..256; 1 starts no thread at all. SPEC_ERR_INVALID, SPEC_ERR_NOMEM (also when
  * the system refuses a thread). */
@@ -29,14 +34,12 @@ unsigned specp_team_size(const specp_team *t);
  * caller at a time. */
 void specp_team_run(specp_team *t, void (*fn)(void *arg, unsigned thread), void *arg);
 
-/* Inside a region, called by every thread in the same order: */
-
-/* Waits until all threads have come here; what they wrote before is then seen by all. */
-void specp_team_barrier(specp_team *t, unsigned thread);
-
-/* Calls fn(arg, begin, end, thread) on pieces of at most `chunk` items that
- * together are 0..n-1, taken by whichever thread is free, and ends with a
- * barrier. chunk 0 = n / (8 * threads), at least 1. */
+/*
+ * Inside a region, called by every thread with the same n and chunk, in the same
+ * order: calls fn(arg, begin, end, thread) on pieces that together are 0..n-1 (n < 2^32), taken
+ * by whichever thread is free. When it returns all of them are done, and what they wrote is
+ * seen. chunk: the items of a piece; 0: large pieces first, then smaller and smaller ones.
+ */
 void specp_team_each(specp_team *t, unsigned thread, size_t n, size_t chunk,
                      void (*fn)(void *arg, size_t begin, size_t end, unsigned thread), void *arg);
 
