@@ -130,10 +130,12 @@ SPEC_API int spec_tensors_uint(const spec_tensors *f, const char *key, uint64_t 
 SPEC_API int spec_tensors_float(const spec_tensors *f, const char *key, double *out);
 SPEC_API int spec_tensors_bool(const spec_tensors *f, const char *key, int *out);
 /* Element i of an array (any i for a scalar: the scalar). A string's bytes are
- * borrowed. */
+ * borrowed. m may be NULL, as spec_tensors_meta gives it: SPEC_ERR_NOT_FOUND. Arrays of arrays
+ * have no elements that can be read: SPEC_ERR_INVALID. */
 SPEC_API int spec_meta_uint(const spec_meta *m, uint64_t i, uint64_t *out);
 SPEC_API int spec_meta_int(const spec_meta *m, uint64_t i, int64_t *out);
 SPEC_API int spec_meta_float(const spec_meta *m, uint64_t i, double *out);
+SPEC_API int spec_meta_bool(const spec_meta *m, uint64_t i, int *out);
 SPEC_API int spec_meta_string(const spec_meta *m, uint64_t i, const char **s, size_t *n);
 
 /* ---- writing ------------------------------------------------------------- */
