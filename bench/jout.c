@@ -122,3 +122,29 @@ int jout_write(jout x, FILE *out) {
     json_decref(o);
     return rc;
 }
+
+/* ---- where it goes ------------------------------------------------------- */
+
+static bool is_stdout(const char *path) { return path && strcmp(path, "-") == 0; }
+
+FILE *jout_tables(const char *path) { return is_stdout(path) ? stderr : stdout; }
+
+int jout_check(const char *path) {
+    spec_message why;
+    if (!path || is_stdout(path) || bench_check_writable(path, &why) == SPEC_OK) return EXIT_DONE;
+    bench_complain("--json: %s", why.text);
+    return EXIT_USAGE;
+}
+
+int jout_report(const char *path, int (*fill)(FILE *f, void *user), void *user) {
+    spec_message why;
+    if (!path) return EXIT_DONE;
+    if (is_stdout(path)) {
+        if (fill(stdout, user) == 0) return EXIT_DONE;
+        if (!ferror(stdout)) bench_complain("cannot make the JSON report: out of memory");
+        return ferror(stdout) ? EXIT_USAGE : EXIT_CHECK;
+    }
+    if (bench_write_file(path, fill, user, &why) == SPEC_OK) return EXIT_DONE;
+    bench_complain("%s", why.text);
+    return EXIT_USAGE;
+}

@@ -44,4 +44,14 @@ void jout_heading(jout *x, const char *command);
 /* Writes the whole report with a line end, and releases it. 0, or not. */
 int jout_write(jout x, FILE *out);
 
+/* The option --json: a file, "-" for standard output, or NULL for none. */
+
+/* Whether a report could be written there; an exit code, with a message. */
+int jout_check(const char *path);
+/* Where tables go: to standard error where the report takes standard output. */
+FILE *jout_tables(const char *path);
+/* Writes what fill(f, user) writes, which returns 0 when it is content; nothing
+ * without a path. An exit code, with a message. */
+int jout_report(const char *path, int (*fill)(FILE *f, void *user), void *user);
+
 #endif

@@ -96,13 +96,21 @@ void model_describe(const spec_target *t, FILE *out) {
     fprintf(out, "\n         vocabulary %s, context %s", fmt_count(i.vocab).text, fmt_count(i.context).text);
     fprintf(out, ", KV cache %s, %s a token\n", spec_type_name(i.kv_type),
             fmt_bytes((double)i.kv_bytes_per_token).text);
-    fprintf(out, "weights  %s", fmt_bytes((double)i.weight_bytes).text);
+    fprintf(out, "weights  %s, %s", i.format, fmt_bytes((double)i.weight_bytes).text);
     if (i.repacked_bytes)
         fprintf(out, ", %s of memory for those repacked in %.2f s", fmt_bytes((double)i.repacked_bytes).text,
                 i.repack_seconds);
     fprintf(out, ", loaded in %.2f s\n", i.load_seconds);
     fprintf(out, "runs     %u thread%s, %s, matrix products %s%s\n", i.threads, i.threads == 1 ? "" : "s",
             i.isa, matmul_names[i.matmul], i.matmul == SPEC_MATMUL_EXACT ? "" : " (OpenBLAS: not bit-exact)");
+}
+
+void model_kernels(const spec_target *t, FILE *out) {
+    spec_kernel_use u;
+    fprintf(out, "%-20s%-8s%8s%12s  %s\n", "operation", "type", "count", "bytes", "kernel");
+    for (size_t i = 0; spec_target_kernel(t, i, &u) == SPEC_OK; i++)
+        fprintf(out, "%-20s%-8s%8zu%12s  %s%s\n", u.operation, spec_type_name(u.type), u.count,
+                u.bytes ? fmt_bytes((double)u.bytes).text : "-", u.kernel, u.slower ? " (slower)" : "");
 }
 
 void model_warn_slower(const spec_target *t, FILE *out) {

@@ -59,6 +59,8 @@ int model_exit_code(int err);
 
 /* A few lines about the model and how it is run, for the head of a report. */
 void model_describe(const spec_target *t, FILE *out);
+/* A table of the kernels that each operation runs on. */
+void model_kernels(const spec_target *t, FILE *out);
 /* A line for each operation that runs slower than this processor could, with the
  * reason; nothing where there is none. */
 void model_warn_slower(const spec_target *t, FILE *out);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "jout.h"
 #include "replay.h"
 #include "util.h"
 
@@ -255,33 +256,9 @@ static int run_all(session *s, progress *p) {
     return rc;
 }
 
-static int show(session *s) {
-    spec_message why;
-    bool json_to_stdout = s->json && strcmp(s->json, "-") == 0;
-    FILE *tables = json_to_stdout ? stderr : stdout;
-    if (!s->quiet) report_tables(s, tables);
-    if (s->json && !json_to_stdout && bench_write_file(s->json, report_json, s, &why) != SPEC_OK) {
-        bench_complain("%s", why.text);
-        return EXIT_USAGE;
-    }
-    if (json_to_stdout && report_json(stdout, s)) {
-        if (!ferror(stdout)) bench_complain("cannot make the JSON report: out of memory");
-        return ferror(stdout) ? EXIT_USAGE : EXIT_CHECK;
-    }
-    return EXIT_DONE;
-}
-
-static int check_json(const session *s) {
-    spec_message why;
-    if (!s->json || strcmp(s->json, "-") == 0 || bench_check_writable(s->json, &why) == SPEC_OK)
-        return EXIT_DONE;
-    bench_complain("--json: %s", why.text);
-    return EXIT_USAGE;
-}
-
 int session_execute(session *s) {
     progress p = {.shown = !s->quiet && isatty(STDERR_FILENO)};
-    int rc = check_json(s);
+    int rc = jout_check(s->json);
     if (rc == EXIT_DONE) rc = check_drafters(s);
     if (rc != EXIT_DONE) return rc;
     s->limits = specp_calloc(NULL, s->n_workloads, sizeof *s->limits);
@@ -292,5 +269,7 @@ int session_execute(session *s) {
     }
     rc = run_all(s, &p);
     progress_clear(&p);
-    return rc == EXIT_DONE ? show(s) : rc;
+    if (rc != EXIT_DONE) return rc;
+    if (!s->quiet) report_tables(s, jout_tables(s->json));
+    return jout_report(s->json, report_json, s);
 }
