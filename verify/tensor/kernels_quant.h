@@ -48,6 +48,15 @@
 #define SPECP_INLINE static inline
 #endif
 
+/* Before a loop with a constant number of turns: unroll it, so that arrays become registers. */
+#if defined(__clang__)
+#define SPECP_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define SPECP_UNROLL _Pragma("GCC unroll 16")
+#else
+#define SPECP_UNROLL
+#endif
+
 #define SPECP_VECTOR 64 /* bytes: 16 rows of 4 */
 
 /* The forms' shapes; constant where the form is. */
@@ -85,7 +94,9 @@ SPECP_INLINE size_t specp_unit_count(specp_form form, size_t n_in) {
 
 /* ---- what drives the kernels ---------------------------------------------- */
 
-/* 16 outputs of n rows of activations x[0..n-1]: `units` units at `panel`. */
+/* 16 outputs for n <= SPECP_GROUP rows of activations x[0..n-1]: `units` units at `panel`.
+ * The pointers past n repeat the last, and `out` has SPECP_GROUP rows: a function may
+ * compute more rows than n. */
 typedef void (*specp_panel_fn)(const uint8_t *panel, size_t units, const specp_qblock *const *x, size_t n,
                                float (*out)[SPECP_PANEL]);
 

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #define LINE      ((size_t)64)
+#define PAGE      ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 static void *align_up(void *p, size_t to) { return (void *)(((uintptr_t)p + to - 1) & ~(uintptr_t)(to - 1)); }
@@ -64,6 +65,15 @@ static void repack_on_thread(void *arg, unsigned thread) {
     specp_team_each(job->team, thread, panels_of(job->m), 0, repack_some, arg);
 }
 
+/* The system may refuse, and nothing is lost. Whole pages, so the hint also falls on what
+ * shares the outermost ones. */
+static void ask_for_huge_pages(void *p, size_t bytes) {
+    uintptr_t begin = (uintptr_t)p & ~(PAGE - 1), end = (uintptr_t)align_up((char *)p + bytes, PAGE);
+    if (bytes >= HUGE_PAGE) {
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+    }
+}
+
 /* Memory for all panels, and their packing. */
 static int repack(specp_matrix *m, specp_team *team, const spec_allocator *alloc) {
     size_t panel, bytes;
@@ -71,15 +81,12 @@ static int repack(specp_matrix *m, specp_team *team, const spec_allocator *alloc
         !size_fits(panels_of(m), panel, 0, &bytes)) {
         return SPEC_ERR_NOMEM;
     }
-    size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : LINE;
-    if (!size_fits(bytes, 1, alignment, &m->packed_bytes) ||
+    if (!size_fits(bytes, 1, LINE, &m->packed_bytes) ||
         !(m->packed = specp_alloc(alloc, m->packed_bytes, 1))) {
         return SPEC_ERR_NOMEM;
     }
-    uint8_t *panels = align_up(m->packed, alignment);
-    if (alignment == HUGE_PAGE) { /* the system may refuse, and nothing is lost */
-        (void)madvise(panels, bytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE);
-    }
+    uint8_t *panels = align_up(m->packed, LINE);
+    ask_for_huge_pages(m->packed, m->packed_bytes);
     m->data = panels;
     specp_team_run(team, repack_on_thread, &(repack_job){m, panels, team});
     return 0;
@@ -163,8 +170,9 @@ static void multiply_group(const walk *w, size_t panel, size_t begin, size_t end
     float out[SPECP_GROUP][SPECP_PANEL];
     size_t units = specp_unit_count(w->m->form, w->m->n_in), first = panel * SPECP_PANEL;
     size_t width = w->m->n_out - first < SPECP_PANEL ? w->m->n_out - first : SPECP_PANEL;
-    for (size_t r = begin; r < end; r++) {
-        x[r - begin] = w->a->q + (w->row_index ? w->row_index[r] : r) * w->a->ldq;
+    for (size_t i = 0; i < SPECP_GROUP; i++) {
+        size_t r = begin + i < end ? begin + i : end - 1;
+        x[i] = w->a->q + (w->row_index ? w->row_index[r] : r) * w->a->ldq;
     }
     w->fn((const uint8_t *)w->m->data + panel * units * specp_unit_bytes(w->m->form), units, x, end - begin,
           out);
