@@ -66,6 +66,15 @@ void specp_meta_decode(spec_meta *m, specp_raw raw, const void *data) {
     }
 }
 
+void specp_meta_encode(const spec_meta *m, uint8_t out[8]) {
+    if (m->impl[SPECP_META_RAW] == SPECP_RAW_F32) {
+        float f32 = (float)m->value.f;
+        memcpy(out, &f32, sizeof f32);
+    } else {
+        memcpy(out, &m->value, 8); /* little-endian: narrow types take the first bytes */
+    }
+}
+
 /* ---- elements ------------------------------------------------------------ */
 
 static const uint8_t *array_data(const spec_meta *m) {
@@ -79,8 +88,7 @@ static spec_meta string_element(const spec_meta *m, uint64_t i) {
         .kind = SPEC_META_STRING, .n = offset[i + 1] - offset[i] - sizeof *offset, .value = {.s = s}};
 }
 
-/* Element i of an array, or the scalar itself. */
-static int element(const spec_meta *m, uint64_t i, spec_meta *out) {
+int specp_meta_element(const spec_meta *m, uint64_t i, spec_meta *out) {
     if (!m) return SPEC_ERR_NOT_FOUND;
     if (m->kind != SPEC_META_ARRAY) {
         *out = *m;
@@ -99,7 +107,7 @@ static int element(const spec_meta *m, uint64_t i, spec_meta *out) {
 
 int spec_meta_uint(const spec_meta *m, uint64_t i, uint64_t *out) {
     spec_meta e = {0};
-    int err = element(m, i, &e);
+    int err = specp_meta_element(m, i, &e);
     if (err) return err;
     if (e.kind == SPEC_META_UINT) {
         *out = e.value.u;
@@ -116,7 +124,7 @@ int spec_meta_uint(const spec_meta *m, uint64_t i, uint64_t *out) {
 
 int spec_meta_int(const spec_meta *m, uint64_t i, int64_t *out) {
     spec_meta e = {0};
-    int err = element(m, i, &e);
+    int err = specp_meta_element(m, i, &e);
     if (err) return err;
     if (e.kind == SPEC_META_INT) {
         *out = e.value.i;
@@ -138,7 +146,7 @@ static bool exact_int(int64_t i) { return (double)i < TWO_TO_63 && (int64_t)(dou
 
 int spec_meta_float(const spec_meta *m, uint64_t i, double *out) {
     spec_meta e = {0};
-    int err = element(m, i, &e);
+    int err = specp_meta_element(m, i, &e);
     if (err) return err;
     if (e.kind == SPEC_META_FLOAT) {
         *out = e.value.f;
@@ -154,7 +162,7 @@ int spec_meta_float(const spec_meta *m, uint64_t i, double *out) {
 
 int spec_meta_bool(const spec_meta *m, uint64_t i, int *out) {
     spec_meta e = {0};
-    int err = element(m, i, &e);
+    int err = specp_meta_element(m, i, &e);
     if (err) return err;
     if (e.kind != SPEC_META_BOOL) return SPEC_ERR_INVALID;
     *out = e.value.b;
@@ -163,7 +171,7 @@ int spec_meta_bool(const spec_meta *m, uint64_t i, int *out) {
 
 int spec_meta_string(const spec_meta *m, uint64_t i, const char **s, size_t *n) {
     spec_meta e = {0};
-    int err = element(m, i, &e);
+    int err = specp_meta_element(m, i, &e);
     if (err) return err;
     if (e.kind != SPEC_META_STRING) return SPEC_ERR_INVALID;
     *s = e.value.s;

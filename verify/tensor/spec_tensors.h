@@ -103,7 +103,7 @@ typedef struct spec_tensors spec_tensors;
  * handle gives out afterwards can be relied on. On failure *why names the file,
  * the place and what was expected.
  * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT (truncated, damaged, or of no known
- * format), SPEC_ERR_VERSION, SPEC_ERR_UNSUPPORTED (an element type that the library
+ * format), SPEC_ERR_INVALID (a later part of a split model), SPEC_ERR_VERSION, SPEC_ERR_UNSUPPORTED (an element type that the library
  * does not read; named, with those it reads), SPEC_ERR_NOMEM.
  */
 SPEC_API SPEC_MUST_CHECK int spec_tensors_open(spec_tensors **out, const char *path,
@@ -159,7 +159,10 @@ typedef struct spec_writer spec_writer;
 SPEC_API SPEC_MUST_CHECK int spec_writer_new(spec_writer **out, const char *path, spec_format format,
                                              const spec_allocator *alloc, spec_message *why);
 /* Metadata; only strings are possible in safetensors (the others are written as
- * text). SPEC_ERR_INVALID (a key twice), SPEC_ERR_STATE (data has begun), SPEC_ERR_NOMEM. */
+ * text: numbers, true and false, arrays as JSON has them). SPEC_ERR_INVALID (a key
+ * twice or not valid; GGUF's general.alignment and split.*, which describe the file
+ * and not the model; a float too large; what JSON cannot say: NaN, infinity, text
+ * that is not UTF-8), SPEC_ERR_STATE (data has begun), SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_meta_uint(spec_writer *w, const char *key,
                                                    uint64_t value); /* u32 if it fits */
 SPEC_API SPEC_MUST_CHECK int spec_writer_meta_float(spec_writer *w, const char *key, double value); /* f32 */
@@ -172,13 +175,19 @@ SPEC_API SPEC_MUST_CHECK int spec_writer_meta_floats(spec_writer *w, const char 
                                                      size_t n);
 SPEC_API SPEC_MUST_CHECK int spec_writer_meta_ints(spec_writer *w, const char *key, const int32_t *x,
                                                    size_t n);
-/* Copies an entry of an opened file. */
+/* Copies an entry of an opened file, its type too; leaves out those that describe the file.
+ * SPEC_ERR_UNSUPPORTED: an array of arrays. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_meta_copy(spec_writer *w, const spec_meta *m);
-/* dim as in spec_tensor. SPEC_ERR_UNSUPPORTED: the format has no such type. */
+/* dim as in spec_tensor. SPEC_ERR_UNSUPPORTED: the format has no such type. SPEC_ERR_INVALID (a
+ * name twice or not valid, rows that are no whole blocks, too large), SPEC_ERR_STATE,
+ * SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_tensor(spec_writer *w, const char *name, spec_type type,
                                                 uint32_t n_dims, const uint64_t *dim);
-/* SPEC_ERR_INVALID: more data than the tensors have. SPEC_ERR_IO. */
+/* SPEC_ERR_INVALID: more data than the tensors have; the writer is as before. SPEC_ERR_IO,
+ * SPEC_ERR_NOMEM: the file is given up; every later call returns that error, and _finish its
+ * message. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_data(spec_writer *w, const void *data, size_t bytes);
+/* Beyond those, SPEC_ERR_INVALID: data is missing. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_finish(spec_writer *w, spec_message *why);
 /* Gives up: removes the temporary file. NULL is accepted. */
 SPEC_API void spec_writer_abandon(spec_writer *w);

@@ -50,6 +50,7 @@ void specp_names_release(specp_names *t, const spec_allocator *a);
 
 #define SPECP_NAME_MAX 65535
 
+bool specp_utf8_valid(const char *s, size_t n);
 /* Not empty, not too long, UTF-8 without control characters. */
 bool specp_name_valid(const char *name, size_t len);
 
@@ -155,6 +156,10 @@ size_t specp_raw_bytes(specp_raw raw);
 spec_meta_kind specp_raw_kind(specp_raw raw);
 /* A scalar that is no string: kind and value. */
 void specp_meta_decode(spec_meta *m, specp_raw raw, const void *data);
+/* The reverse: the bytes of its raw type. */
+void specp_meta_encode(const spec_meta *m, uint8_t out[8]);
+/* Element i of an array, or the scalar itself. SPEC_ERR_NOT_FOUND (m is NULL), SPEC_ERR_INVALID. */
+int specp_meta_element(const spec_meta *m, uint64_t i, spec_meta *out);
 
 struct json_t;
 /* Adds what a JSON object holds, each key with `prefix` before it. Nested objects, and arrays

@@ -85,15 +85,16 @@ static size_t character_bytes(const uint8_t *s, size_t n) {
     return overlong || surrogate || beyond ? 0 : len;
 }
 
+bool specp_utf8_valid(const char *s, size_t n) {
+    size_t len = 1;
+    for (size_t at = 0; at < n && len; at += len) len = character_bytes((const uint8_t *)s + at, n - at);
+    return len != 0;
+}
+
 bool specp_name_valid(const char *name, size_t len) {
-    if (len == 0 || len > SPECP_NAME_MAX) return false;
-    const uint8_t *s = (const uint8_t *)name, *end = s + len;
-    while (s < end) {
-        size_t n = character_bytes(s, (size_t)(end - s));
-        if (n == 0 || *s < 0x20 || *s == 0x7f) return false;
-        s += n;
-    }
-    return true;
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)name[i] < 0x20 || name[i] == 0x7f) return false;
+    return len > 0 && len <= SPECP_NAME_MAX && specp_utf8_valid(name, len);
 }
 
 const char *specp_shown(const char *path) {
