@@ -34,6 +34,12 @@ typedef struct specp_arch {
     bool hf_norm_plus_one;  /* HF stores norm weights less 1 */
     uint32_t window_period; /* layers in a cycle of sliding-window layers; 0 = none or all alike */
     uint32_t window_global; /* which of a cycle sees everything (gemma2: 1 of 2, gemma3: 5 of 6) */
+    /* For the loader alone: what holds where the file does not say. */
+    size_t window; /* 0 = none */
+    double rope_base;
+    double local_rope_base;            /* of layers with a window; 0 = like all others */
+    float attn_softcap, final_softcap; /* 0 = none */
+    size_t wide_layers; /* GGUF: the size with so many layers scales scores by dim / heads, not head_dim */
 } specp_arch;
 
 extern const specp_arch specp_archs[]; /* ends with name == NULL */
