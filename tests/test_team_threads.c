@@ -107,6 +107,13 @@ static void nothing(void *arg, size_t begin, size_t end, unsigned thread) {
     (void)arg, (void)begin, (void)end, (void)thread;
 }
 
+/* Once a step, after its items and before the next step's: no other thread writes then. */
+static void add_step(void *arg, unsigned thread) {
+    chain_step *s = arg;
+    (void)thread;
+    for (size_t i = 0; i < WIDE; i++) s->j->value[(s->step + 1) % 2][i] += s->step;
+}
+
 static void chain_thread(void *arg, unsigned thread) {
     chain_job *j = arg;
     j->on_thread[thread] = true;
@@ -114,7 +121,7 @@ static void chain_thread(void *arg, unsigned thread) {
         if (late(j, step << 20 | 0xfff00 | thread)) nap(300);
         chain_step s = {j, step};
         specp_team_each(j->team, thread, WIDE, step % 5, chain_items, &s);
-        if (step % 7 == 0) specp_team_each(j->team, thread, 0, 0, nothing, NULL);
+        if (step % 7 == 0) specp_team_each_then(j->team, thread, step % 2, 0, nothing, add_step, &s);
     }
 }
 
@@ -127,7 +134,9 @@ static void check_chain(unsigned size, size_t regions, size_t steps, unsigned na
         for (size_t i = 0; i < WIDE; i++) j.value[0][i] = expected[0][i] = r + i;
         specp_team_run(team, chain_thread, &j);
         for (size_t s = 0; s < steps; s++) {
-            for (size_t i = 0; i < WIDE; i++) expected[(s + 1) % 2][i] = next_value(expected[s % 2], s, i);
+            for (size_t i = 0; i < WIDE; i++) {
+                expected[(s + 1) % 2][i] = next_value(expected[s % 2], s, i) + (s % 7 == 0 ? s : 0);
+            }
         }
         assert_memory_equal(j.value[steps % 2], expected[steps % 2], sizeof expected[0]);
         for (unsigned i = 0; i < size; i++) assert_true(j.on_thread[i]);

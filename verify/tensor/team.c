@@ -6,7 +6,8 @@
  *
  *  1. A thread takes a piece of its step by moving `next item` on (compare and
  *     swap). If the word shows a later step, its own is over, and it goes on.
- *  2. Whoever finishes the last item sets done to 0 and the word to (step + 1, 0).
+ *  2. Whoever finishes the last item does what comes `then`, and sets done to 0 and the word
+ *     to (step + 1, 0).
  *  3. A thread that finds no item left waits until the word shows a later step.
  *
  * A wait spins first, then sleeps in one of two rooms:
@@ -145,27 +146,31 @@ static size_t piece(const specp_team *t, size_t left, size_t chunk) {
     return n < left ? n : left;
 }
 
-void specp_team_each(specp_team *t, unsigned thread, size_t n, size_t chunk,
-                     void (*fn)(void *arg, size_t begin, size_t end, unsigned thread), void *arg) {
+void specp_team_each_then(specp_team *t, unsigned thread, size_t n, size_t chunk, specp_team_fn *fn,
+                          void (*then)(void *arg, unsigned thread), void *arg) {
     uint32_t step = t->w[thread].step++;
+    size_t items = n > 0 ? n : 1; /* a step without items has an empty one */
     uint64_t seen = atomic_load(&t->claim);
     while (seen >> 32 == step) {
         size_t begin = seen & UINT32_MAX;
-        if (begin == n && n > 0) {
+        if (begin == items) {
             wait_until(t, &t->inside, step_over, step);
             return;
         }
-        size_t count = n > 0 ? piece(t, n - begin, chunk) : 0;
-        uint64_t next = n > 0 ? seen + count : first_of(step + 1);
-        if (!atomic_compare_exchange_weak(&t->claim, &seen, next)) continue;
-        if (n == 0) return;
-        fn(arg, begin, begin + count, thread);
-        if (atomic_fetch_add(&t->done, count) + count == n) {
+        size_t count = piece(t, items - begin, chunk);
+        if (!atomic_compare_exchange_weak(&t->claim, &seen, seen + count)) continue;
+        if (n > 0) fn(arg, begin, begin + count, thread);
+        if (atomic_fetch_add(&t->done, count) + count == items) {
+            if (then) then(arg, thread);
             end_step(t, step);
             return;
         }
         seen = atomic_load(&t->claim);
     }
+}
+
+void specp_team_each(specp_team *t, unsigned thread, size_t n, size_t chunk, specp_team_fn *fn, void *arg) {
+    specp_team_each_then(t, thread, n, chunk, fn, NULL, arg);
 }
 
 static void *work(void *arg) {

@@ -34,13 +34,20 @@ unsigned specp_team_size(const specp_team *t);
  * caller at a time. */
 void specp_team_run(specp_team *t, void (*fn)(void *arg, unsigned thread), void *arg);
 
+/* A piece of a loop: items begin..end-1. */
+typedef void specp_team_fn(void *arg, size_t begin, size_t end, unsigned thread);
+
 /*
  * Inside a region, called by every thread with the same n and chunk, in the same
- * order: calls fn(arg, begin, end, thread) on pieces that together are 0..n-1 (n < 2^32), taken
- * by whichever thread is free. When it returns all of them are done, and what they wrote is
+ * order: calls fn on pieces that together are 0..n-1 (n < 2^32), taken by whichever
+ * thread is free. When it returns all of them are done, and what they wrote is
  * seen. chunk: the items of a piece; 0: large pieces first, then smaller and smaller ones.
  */
-void specp_team_each(specp_team *t, unsigned thread, size_t n, size_t chunk,
-                     void (*fn)(void *arg, size_t begin, size_t end, unsigned thread), void *arg);
+void specp_team_each(specp_team *t, unsigned thread, size_t n, size_t chunk, specp_team_fn *fn, void *arg);
+
+/* The same, and before the step ends `then` is called once, by the thread that did
+ * the last item: cheaper than a step of its own where the work is little. */
+void specp_team_each_then(specp_team *t, unsigned thread, size_t n, size_t chunk, specp_team_fn *fn,
+                          void (*then)(void *arg, unsigned thread), void *arg);
 
 #endif
