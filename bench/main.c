@@ -18,6 +18,7 @@ static const command commands[] = {
     {"replay", cmd_replay, "acceptance of drafters on recorded outputs; needs no model"},
     {"demo", cmd_demo, "the same on a generated workload: try this first"},
     {"corpus", cmd_corpus, "build, inspect, merge and shrink index snapshots"},
+    {"train", cmd_train, "makes models: targets with random weights"},
     {"speed", cmd_speed, "speed and size of the suffix index"},
     {"help", cmd_help, "this page, a command's page, or the drafters"},
 };
@@ -68,7 +69,8 @@ int cmd_help(int argc, char **argv) {
     const command *c = find(argv[1]);
     if (c) {
         char help[] = "--help";
-        bool sub = argc > 2 && strcmp(argv[1], "corpus") == 0; /* help corpus build */
+        bool nested = strcmp(argv[1], "corpus") == 0 || strcmp(argv[1], "train") == 0;
+        bool sub = argc > 2 && nested; /* help corpus build */
         char *words[] = {argv[1], sub ? argv[2] : help, sub ? help : NULL, NULL};
         return c->run(sub ? 3 : 2, words);
     }
