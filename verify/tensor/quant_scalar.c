@@ -14,10 +14,10 @@
 
 /* A tile with its scales, ready for any number of rows of activations. */
 typedef struct tile {
-    int8_t code[8][SPECP_PANEL][4]; /* as in the file: with the offset taken off */
-    float scale[SPECP_PANEL];       /* s, d s or d */
-    float minimum[SPECP_PANEL];     /* dmin m */
-    int32_t half[2][SPECP_PANEL];   /* W6K: s0, s1; others 1 */
+    int16_t code[SPECP_PANEL][SPECP_BLOCK]; /* as in the file: with the offset taken off */
+    float scale[SPECP_PANEL];               /* s, d s or d */
+    float minimum[SPECP_PANEL];             /* dmin m */
+    int32_t half[2][SPECP_PANEL];           /* W6K: s0, s1; others 1 */
 } tile;
 
 /* The code in byte i (0..63) of vector v. */
@@ -40,7 +40,7 @@ static void read_codes(specp_form form, const uint8_t *data, tile *w) {
         [SPECP_FORM_W8] = 128, [SPECP_FORM_W4] = 8, [SPECP_FORM_W5] = 16, [SPECP_FORM_W6K] = 32};
     for (size_t v = 0; v < 8; v++) {
         for (size_t i = 0; i < SPECP_VECTOR; i++) {
-            w->code[v][i / 4][i % 4] = (int8_t)((int)code_at(form, data, v, i) - offset[form]);
+            w->code[i / 4][4 * v + i % 4] = (int16_t)((int)code_at(form, data, v, i) - offset[form]);
         }
     }
 }
@@ -65,19 +65,24 @@ static void read_scales(specp_form form, const uint8_t *head, size_t t, tile *w)
     }
 }
 
+/* Of 16 codes; compilers know this loop. */
+static int32_t dot(const int16_t *w, const int16_t *c) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < SPECP_BLOCK / 2; i++) {
+        sum += w[i] * c[i];
+    }
+    return sum;
+}
+
 /* Adds one block to 16 outputs. */
 static void add_block(specp_form form, const tile *w, const specp_qblock *x, float *acc) {
-    int32_t dot[2][SPECP_PANEL] = {{0}};
-    for (size_t v = 0; v < 8; v++) {
-        for (size_t r = 0; r < SPECP_PANEL; r++) {
-            for (size_t j = 0; j < 4; j++) {
-                dot[v / 4][r] += w->code[v][r][j] * x->code[4 * v + j];
-            }
-        }
+    int16_t c[SPECP_BLOCK];
+    for (size_t i = 0; i < SPECP_BLOCK; i++) {
+        c[i] = x->code[i];
     }
     for (size_t r = 0; r < SPECP_PANEL; r++) {
-        float sum = (float)(w->half[0][r] * dot[0][r] + w->half[1][r] * dot[1][r]);
-        acc[r] = fmaf(w->scale[r] * x->scale, sum, acc[r]);
+        int32_t sum = w->half[0][r] * dot(w->code[r], c) + w->half[1][r] * dot(w->code[r] + 16, c + 16);
+        acc[r] = fmaf(w->scale[r] * x->scale, (float)sum, acc[r]);
         if (form == SPECP_FORM_W4K || form == SPECP_FORM_W5K) {
             acc[r] = fmaf(-w->minimum[r], x->scaled_sum, acc[r]);
         }
