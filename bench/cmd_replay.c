@@ -25,13 +25,29 @@ static const char *const default_drafters[] = {"suffix", "pld", "ngram-cache", "
 typedef struct settings {
     session *s;
     const char *cost_file;
+    uint64_t cost_context, cost_batch;
+    bool has_context, has_batch; /* of the cost model's grid */
     bool no_shared, details;
 } settings;
+
+static int read_cost(const cli_command *c, settings *o) {
+    spec_message why = {""};
+    bool select = o->has_context || o->has_batch;
+    if (select && !o->cost_file)
+        return cli_complain(c, "--cost-context and --cost-batch pick from the grid of a --cost-model FILE");
+    int rc =
+        o->cost_file ? cost_model_load(&o->s->cost, o->cost_file, &why) : cost_model_builtin(&o->s->cost);
+    if (rc == SPEC_OK && select) {
+        size_t first = o->s->cost.n_grid ? o->s->cost.grid[0].context : 0;
+        size_t context = o->has_context ? (size_t)o->cost_context : first;
+        rc = cost_model_select(&o->s->cost, context, (size_t)o->cost_batch, &why);
+    }
+    return rc == SPEC_OK ? CLI_RUN : cli_complain(c, "%s", why.text[0] ? why.text : spec_strerror(rc));
+}
 
 /* What the options say that needs looking at together. */
 static int settle(const cli_command *c, settings *o) {
     session *s = o->s;
-    spec_message why;
     s->shared = !o->no_shared;
     if (o->no_shared && s->warm_files.n)
         return cli_complain(c, "--warm teaches what --no-shared keeps from being used; give one of them");
@@ -42,9 +58,7 @@ static int settle(const cli_command *c, settings *o) {
     bool none = s->drafters.n == 0;
     for (size_t i = 0; none && i < COUNT(default_drafters); i++)
         if (cli_list_add(&s->drafters, default_drafters[i])) return cli_complain(c, "out of memory");
-    int rc = o->cost_file ? cost_model_load(&s->cost, o->cost_file, &why) : cost_model_builtin(&s->cost);
-    if (rc == SPEC_OK) return CLI_RUN;
-    return cli_complain(c, "%s", o->cost_file ? why.text : spec_strerror(rc));
+    return read_cost(c, o);
 }
 
 int cmd_replay(int argc, char **argv) {
@@ -69,6 +83,10 @@ int cmd_replay(int argc, char **argv) {
          INT64_MAX, NULL},
         {0, "cost-model", "FILE", CLI_TEXT, &o.cost_file,
          "what runs of the model cost, for the speedup: JSON, see docs/FORMATS.md", 0, 0, NULL},
+        {0, "cost-context", "N", CLI_NUMBER, &o.cost_context,
+         "of the cost model's grid, the nearest context (specbench profile)", 0, INT32_MAX, &o.has_context},
+        {0, "cost-batch", "N", CLI_NUMBER, &o.cost_batch, "likewise, with N sequences side by side", 1,
+         INT32_MAX, &o.has_batch},
         {0, "skip-bad", NULL, CLI_FLAG, &s.skip_bad, "count and leave out faulty lines", 0, 0, NULL},
         {0, "groups", NULL, CLI_FLAG, &s.groups, "also a table by group", 0, 0, NULL},
         {0, "quarters", NULL, CLI_FLAG, &s.quarters, "by quarter of the run", 0, 0, NULL},

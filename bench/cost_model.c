@@ -21,30 +21,46 @@
 #define EXPECTED "expected {\"schema\":\"specbench-cost/1\",\"name\":NAME,\"points\":[[1,1.0],[N,RATIO],...]}"
 
 void cost_model_free(cost_model *m) {
+    for (size_t i = 0; i < m->n_grid; i++) free(m->grid[i].point);
+    free(m->grid);
     free(m->name);
     free(m->point);
     memset(m, 0, sizeof *m);
 }
 
-/* Takes nothing; *out is set on success only. */
-static int make(cost_model *out, const char *name, double t1_us, size_t n) {
-    cost_model m = {.name = bench_copy_text(name, strlen(name)),
-                    .t1_us = t1_us,
-                    .point = specp_alloc(NULL, n, sizeof *m.point),
-                    .n = n};
+int cost_model_builtin(cost_model *out) {
+    cost_model m = {
+        .name = bench_copy_text("builtin", 7), .point = specp_alloc(NULL, 2, sizeof *m.point), .n = 2};
     if (!m.name || !m.point) {
         cost_model_free(&m);
         return SPEC_ERR_NOMEM;
     }
+    m.point[0] = (cost_point){1, 1};
+    m.point[1] = (cost_point){257, 2};
     *out = m;
     return SPEC_OK;
 }
 
-int cost_model_builtin(cost_model *out) {
-    int rc = make(out, "builtin", 0, 2);
-    if (rc != SPEC_OK) return rc;
-    out->point[0] = (cost_point){1, 1};
-    out->point[1] = (cost_point){257, 2};
+int cost_model_select(cost_model *m, size_t context, size_t batch, spec_message *why) {
+    const cost_cell *best = NULL;
+    if (batch == 0 && m->n_grid) batch = m->grid[0].batch;
+    for (size_t i = 0; i < m->n_grid; i++) {
+        const cost_cell *c = &m->grid[i];
+        double distance = fabs((double)c->context - (double)context);
+        if (c->batch == batch && (!best || distance < fabs((double)best->context - (double)context)))
+            best = c;
+    }
+    if (!best)
+        return specp_fail(why, SPEC_ERR_NOT_FOUND, "cost model \"%s\": %s%zu", m->name,
+                          m->n_grid ? "nothing was measured at batch " : "has no grid to look for batch ",
+                          batch);
+    cost_point *point = specp_alloc(NULL, best->n, sizeof *point);
+    if (!point) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
+    memcpy(point, best->point, best->n * sizeof *point);
+    free(m->point);
+    m->point = point;
+    m->n = best->n;
+    m->t1_us = best->t1_us;
     return SPEC_OK;
 }
 
@@ -62,32 +78,94 @@ static int read_point(const json_t *pair, const cost_point *before, cost_point *
     return before ? (out->n > before->n ? 0 : -1) : (out->n == 1 && out->ratio == 1 ? 0 : -1);
 }
 
-static int read_points(cost_model *m, const char *path, const json_t *list, spec_message *why) {
-    for (size_t i = 0; i < m->n; i++) {
-        char what[200];
-        if (read_point(json_array_get(list, i), i ? &m->point[i - 1] : NULL, &m->point[i]) == 0) continue;
-        snprintf(what, sizeof what,
-                 "\"points\"[%zu] is not a pair [N, RATIO] with N above the one before and RATIO > 0 "
-                 "(the first: [1, 1])",
-                 i);
+/* The pairs of an object's "points"; `where` goes before the name in messages. */
+static int read_points(cost_point **out, size_t *n, const char *path, const char *where, const json_t *object,
+                       spec_message *why) {
+    const json_t *list = json_object_get(object, "points");
+    char what[200];
+    size_t count = json_array_size(list);
+    if (count < 2) {
+        snprintf(what, sizeof what, "%s\"points\" is not an array of two pairs or more", where);
         return bad(why, path, what);
+    }
+    cost_point *point = specp_alloc(NULL, count, sizeof *point);
+    if (!point) return specp_fail(why, SPEC_ERR_NOMEM, "%s: out of memory", path);
+    for (size_t i = 0; i < count; i++) {
+        if (read_point(json_array_get(list, i), i ? &point[i - 1] : NULL, &point[i]) == 0) continue;
+        free(point);
+        snprintf(what, sizeof what,
+                 "%s\"points\"[%zu] is not a pair [N, RATIO] with N above the one before and RATIO > 0 "
+                 "(the first: [1, 1])",
+                 where, i);
+        return bad(why, path, what);
+    }
+    *out = point;
+    *n = count;
+    return SPEC_OK;
+}
+
+static bool is_time(const json_t *v) {
+    return json_is_number(v) && isfinite(json_number_value(v)) && json_number_value(v) > 0;
+}
+
+/* An integer from `least` to 2^30 (or, where it is missing, -1). */
+static long read_size(const json_t *object, const char *key, long least) {
+    const json_t *v = json_object_get(object, key);
+    json_int_t n = json_is_integer(v) ? json_integer_value(v) : -1;
+    return n >= least && n <= 1 << 30 ? (long)n : -1;
+}
+
+static int read_cell(cost_model *m, const char *path, const json_t *o, spec_message *why) {
+    cost_cell *c = &m->grid[m->n_grid];
+    char where[40], what[120];
+    long context = read_size(o, "context", 0), batch = read_size(o, "batch", 1);
+    snprintf(where, sizeof where, "\"grid\"[%zu]: ", m->n_grid);
+    const char *fault = context < 0                             ? "\"context\" is not a whole number"
+                        : batch < 0                             ? "\"batch\" is not a whole number from 1"
+                        : !is_time(json_object_get(o, "t1_us")) ? "\"t1_us\" is not a number above 0"
+                                                                : NULL;
+    for (size_t i = 0; i < m->n_grid && !fault; i++)
+        if (m->grid[i].context == (size_t)context && m->grid[i].batch == (size_t)batch)
+            fault = "another entry has the same context and batch";
+    if (fault) {
+        snprintf(what, sizeof what, "%s%s", where, fault);
+        return bad(why, path, what);
+    }
+    int rc = read_points(&c->point, &c->n, path, where, o, why);
+    if (rc != SPEC_OK) return rc;
+    c->context = (size_t)context;
+    c->batch = (size_t)batch;
+    c->t1_us = json_number_value(json_object_get(o, "t1_us"));
+    m->n_grid++;
+    return SPEC_OK;
+}
+
+static int read_grid(cost_model *m, const char *path, const json_t *file, spec_message *why) {
+    const json_t *list = json_object_get(file, "grid");
+    size_t n = json_array_size(list);
+    if (!list) return SPEC_OK;
+    if (n == 0) return bad(why, path, "\"grid\" is not an array of one entry or more");
+    m->grid = specp_calloc(NULL, n, sizeof *m->grid);
+    if (!m->grid) return specp_fail(why, SPEC_ERR_NOMEM, "%s: out of memory", path);
+    for (size_t i = 0; i < n; i++) {
+        int rc = read_cell(m, path, json_array_get(list, i), why);
+        if (rc != SPEC_OK) return rc;
     }
     return SPEC_OK;
 }
 
 static int read_model(cost_model *out, const char *path, const json_t *file, spec_message *why) {
     const json_t *schema = json_object_get(file, "schema"), *name = json_object_get(file, "name");
-    const json_t *t1 = json_object_get(file, "t1_us"), *points = json_object_get(file, "points");
+    const json_t *t1 = json_object_get(file, "t1_us");
+    cost_model m = {.t1_us = json_number_value(t1)};
     if (!json_is_string(schema) || strcmp(json_string_value(schema), "specbench-cost/1") != 0)
         return bad(why, path, "\"schema\" is not \"specbench-cost/1\"");
     if (!json_is_string(name)) return bad(why, path, "\"name\" is not a string");
-    if (t1 && !(json_is_number(t1) && isfinite(json_number_value(t1)) && json_number_value(t1) > 0))
-        return bad(why, path, "\"t1_us\" is not a number of microseconds above 0");
-    if (json_array_size(points) < 2) return bad(why, path, "\"points\" is not an array of two pairs or more");
-    cost_model m;
-    int rc = make(&m, json_string_value(name), json_number_value(t1), json_array_size(points));
-    if (rc != SPEC_OK) return specp_fail(why, rc, "%s: out of memory", path);
-    rc = read_points(&m, path, points, why);
+    if (t1 && !is_time(t1)) return bad(why, path, "\"t1_us\" is not a number of microseconds above 0");
+    m.name = bench_copy_text(json_string_value(name), json_string_length(name));
+    int rc = m.name ? SPEC_OK : specp_fail(why, SPEC_ERR_NOMEM, "%s: out of memory", path);
+    if (rc == SPEC_OK) rc = read_points(&m.point, &m.n, path, "", file, why);
+    if (rc == SPEC_OK) rc = read_grid(&m, path, file, why);
     if (rc == SPEC_OK)
         *out = m;
     else

@@ -16,11 +16,22 @@ typedef struct cost_point {
     double n, ratio;
 } cost_point;
 
+/* The same measured at one length of context and number of sequences side by side;
+ * n counts the tokens of each sequence. */
+typedef struct cost_cell {
+    size_t context, batch;
+    double t1_us;
+    cost_point *point; /* (n) as below */
+    size_t n;
+} cost_cell;
+
 typedef struct cost_model {
     char *name;
     double t1_us;      /* microseconds of T(1); 0 = unknown, then drafting counts as free */
     cost_point *point; /* (n) by increasing n; the first is {1, 1} */
     size_t n;
+    cost_cell *grid; /* (n_grid) in the file's order; NULL when it has none */
+    size_t n_grid;
 } cost_model;
 
 /* One more token in the batch costs 1/256 of a run: about what a transformer
@@ -31,6 +42,11 @@ int cost_model_builtin(cost_model *out);
  * the file and what was expected. */
 int cost_model_load(cost_model *out, const char *path, spec_message *why);
 void cost_model_free(cost_model *m);
+
+/* Makes the points of a grid cell the model's own: of that batch (0 = the first
+ * cell's) the one whose context is nearest. SPEC_ERR_NOT_FOUND with what there is in
+ * *why, SPEC_ERR_NOMEM. */
+int cost_model_select(cost_model *m, size_t context, size_t batch, spec_message *why);
 
 /* T(n) / T(1): straight lines between the points; beyond the last, the line
  * through the last two goes on (but never falls). */

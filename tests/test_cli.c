@@ -311,6 +311,15 @@ static void test_cost_model(void **state) {
     assert_true(fabs(cli_figure(line, "break_even_tokens_per_step") - 3) < 1e-9);
     assert_true(fabs(cli_figure(line, "predicted_speedup") - 10.0 / 6) < 1e-6);
     cli_expect("replay @/good.jsonl -d oracle --cost-model @/cost.json", 0, "cost model \"my box\"", "");
+    cli_expect("replay @/good.jsonl --cost-model @/cost.json --cost-batch 2", 2, "", "has no grid");
+    cli_expect("replay @/good.jsonl --cost-context 64", 2, "", "of a --cost-model FILE");
+    cli_write("grid.json",
+              "{\"schema\":\"specbench-cost/1\",\"name\":\"g\",\"points\":[[1,1],[5,2]],\"grid\":["
+              "{\"context\":64,\"batch\":2,\"t1_us\":1e9,\"points\":[[1,1],[5,9]]}]}");
+    line = "replay -q -j - @/good.jsonl -d oracle --cost-model @/grid.json --cost-batch 2";
+    double dear = cli_figure(line, "break_even_tokens_per_step");
+    assert_true(dear > cli_figure("replay -q -j - @/good.jsonl -d oracle --cost-model @/grid.json",
+                                  "break_even_tokens_per_step"));
 }
 
 int main(void) {

@@ -199,6 +199,77 @@ static void test_bad_cost_files(void **state) {
     support_tmp_remove(&tmp);
 }
 
+#define GRID HEAD "\"points\":[[1,1],[8,2]],\"grid\":"
+
+static void test_cost_grid(void **state) {
+    (void)state;
+    support_tmp tmp;
+    char path[256];
+    cost_model m;
+    spec_message why;
+    support_tmp_make(&tmp);
+    write_model(&tmp,
+                GRID "[{\"context\":64,\"batch\":1,\"t1_us\":100,\"points\":[[1,1],[8,2]]},"
+                     "{\"context\":1024,\"batch\":1,\"t1_us\":150,\"points\":[[1,1],[4,1.5],[8,3]]},"
+                     "{\"context\":64,\"batch\":8,\"t1_us\":400,\"points\":[[1,1],[2,7]]}]}",
+                path, sizeof path);
+    assert_int_equal(cost_model_load(&m, path, &why), SPEC_OK);
+    assert_int_equal(m.n_grid, 3);
+    assert_int_equal(m.grid[1].context, 1024);
+    assert_int_equal(m.grid[2].batch, 8);
+    assert_near(cost_model_ratio(&m, 8), 2, 1e-12);
+    assert_int_equal(cost_model_select(&m, 600, 1, &why), SPEC_OK);
+    assert_near(cost_model_ratio(&m, 8), 3, 1e-12);
+    assert_near(m.t1_us, 150, 0);
+    assert_int_equal(cost_model_select(&m, 500, 0, &why), SPEC_OK);
+    assert_near(m.t1_us, 100, 0);
+    assert_int_equal(cost_model_select(&m, 4096, 8, &why), SPEC_OK);
+    assert_near(cost_model_ratio(&m, 2), 7, 1e-12);
+    assert_int_equal(cost_model_select(&m, 64, 2, &why), SPEC_ERR_NOT_FOUND);
+    assert_non_null(strstr(why.text, "nothing was measured at batch 2"));
+    assert_near(m.t1_us, 400, 0);
+    cost_model_free(&m);
+    assert_int_equal(cost_model_builtin(&m), SPEC_OK);
+    assert_int_equal(cost_model_select(&m, 64, 1, &why), SPEC_ERR_NOT_FOUND);
+    assert_non_null(strstr(why.text, "has no grid"));
+    cost_model_free(&m);
+    support_tmp_remove(&tmp);
+}
+
+static void test_bad_cost_grids(void **state) {
+    (void)state;
+#define POINTS ",\"points\":[[1,1],[8,2]]}"
+#define CELL   "{\"context\":64,\"batch\":1,\"t1_us\":9" POINTS
+    static const struct {
+        const char *text, *word;
+    } wrong[] = {
+        {GRID "[]}", "\"grid\" is not an array of one entry"},
+        {GRID "7}", "\"grid\" is not an array"},
+        {GRID "[7]}", "\"grid\"[0]: \"context\""},
+        {GRID "[" CELL "," CELL "]}", "\"grid\"[1]: another entry has the same context and batch"},
+        {GRID "[{\"context\":-1,\"batch\":1,\"t1_us\":9" POINTS "]}", "\"context\" is not"},
+        {GRID "[{\"context\":1.5,\"batch\":1,\"t1_us\":9" POINTS "]}", "\"context\" is not"},
+        {GRID "[{\"context\":64,\"batch\":0,\"t1_us\":9" POINTS "]}", "\"batch\" is not"},
+        {GRID "[{\"context\":64,\"t1_us\":9" POINTS "]}", "\"batch\" is not"},
+        {GRID "[{\"context\":64,\"batch\":1,\"t1_us\":0" POINTS "]}", "\"t1_us\" is not"},
+        {GRID "[{\"context\":64,\"batch\":1" POINTS "]}", "\"t1_us\" is not"},
+        {GRID "[{\"context\":64,\"batch\":1,\"t1_us\":9,\"points\":[[1,1]]}]}", "\"grid\"[0]: \"points\" is"},
+        {GRID "[" CELL ",{\"context\":65,\"batch\":1,\"t1_us\":9,\"points\":[[1,1],[1,2]]}]}",
+         "\"grid\"[1]: \"points\"[1]"},
+    };
+    support_tmp tmp;
+    char path[256];
+    cost_model m;
+    spec_message why;
+    support_tmp_make(&tmp);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        write_model(&tmp, wrong[i].text, path, sizeof path);
+        assert_int_equal(cost_model_load(&m, path, &why), SPEC_ERR_CORRUPT);
+        if (!strstr(why.text, wrong[i].word)) fail_msg("%zu: %s", i, why.text);
+    }
+    support_tmp_remove(&tmp);
+}
+
 static void test_estimate(void **state) {
     (void)state;
     cost_point points[] = {{1, 1}, {3, 1.5}};
@@ -423,6 +494,8 @@ int main(void) {
         cmocka_unit_test(test_builtin_cost),
         cmocka_unit_test(test_cost_points),
         cmocka_unit_test(test_bad_cost_files),
+        cmocka_unit_test(test_cost_grid),
+        cmocka_unit_test(test_bad_cost_grids),
         cmocka_unit_test(test_estimate),
         cmocka_unit_test(test_limit_against_search),
         cmocka_unit_test(test_limit_of_corpus),
