@@ -49,6 +49,15 @@ SPEC_API const char *spec_version(void);
 /* A token id. Every value from 0 to INT32_MAX is valid; negative ones never. */
 typedef int32_t spec_token;
 
+/* Names the noise of one decoding step: with the same seed, sequence and position
+ * (of the next token, counted from the prompt's start) drafters and verifiers
+ * draw the same tokens. */
+typedef struct spec_noise_key {
+    uint64_t seed;
+    uint64_t sequence;
+    uint64_t position;
+} spec_noise_key;
+
 /* Append-only: a code never changes its value. */
 typedef enum spec_err {
     SPEC_OK = 0,

@@ -40,20 +40,11 @@ typedef struct spec_request_info {
     size_t n_reference;
 } spec_request_info;
 
-/* Names the noise of one sampling step: with the same seed, sequence and
- * position (of the first drafted token, counted from the prompt's start) a
- * drafter draws the same tokens. */
-typedef struct spec_noise_key {
-    uint64_t seed;
-    uint64_t sequence;
-    uint64_t position;
-} spec_noise_key;
-
 typedef struct spec_propose_args {
     size_t size;          /* sizeof(spec_propose_args) */
     uint32_t budget;      /* most nodes wanted; 0 = all that the tree has room for */
     uint32_t max_depth;   /* longest path wanted; 0 = no limit */
-    spec_noise_key noise; /* for drafters that sample */
+    spec_noise_key noise; /* for drafters that sample: the same key, the same draws */
 } spec_propose_args;
 
 /*

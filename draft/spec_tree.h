@@ -12,7 +12,8 @@
  *
  * A struct of arrays, owned by the caller; drafters fill it up to `cap`. No two
  * children of one node carry the same token. A chain (path) draft is the tree
- * with parent[i] == i - 1.
+ * with parent[i] == i - 1. Children that were drawn from q rows stand in the order of
+ * the draws, whatever their probability: see spec_verify_sample.
  */
 #ifndef SPEC_TREE_H
 #define SPEC_TREE_H
@@ -57,7 +58,8 @@ typedef struct spec_tree {
     uint32_t n, cap;   /* nodes used, nodes there is room for */
     uint32_t n_q, q_cap;
     uint32_t vocab;            /* columns of q */
-    int q_without_replacement; /* siblings of one q row were drawn without replacement */
+    int q_without_replacement; /* siblings of one q row were drawn without replacement; the verifier's rule
+                                * (spec_verify_sample) is the same for both */
     float score;               /* expected accepted tokens, by the drafter's own account */
     uint32_t match_len;        /* context tokens matched by the source chosen; 0 = none */
 } spec_tree;
