@@ -149,13 +149,13 @@ static void check_arrays(const spec_tensors *f) {
 }
 
 static void check_tensor(const spec_tensors *f, const char *name, spec_type type, const uint64_t *dim,
-                         uint8_t first, size_t bytes) {
+                         uint8_t first, size_t size) {
     const spec_tensor *t = spec_tensors_find(f, name);
     assert_non_null(t);
     assert_int_equal(t->type, type);
     for (int i = 0; i < SPEC_TENSOR_DIMS; i++) assert_int_equal(t->dim[i], dim[i]);
-    assert_int_equal(t->bytes, bytes);
-    if (bytes) assert_int_equal(*(const uint8_t *)t->data, first);
+    assert_int_equal(t->bytes, size);
+    if (size) assert_int_equal(*(const uint8_t *)t->data, first);
 }
 
 static void test_sample(void **state) {

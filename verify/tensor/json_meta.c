@@ -179,13 +179,18 @@ int specp_tensors_add_json(spec_tensors *f, const char *shown, const char *prefi
     return err;
 }
 
-struct json_t *specp_tensors_parse_json(spec_tensors *f, const char *shown, const char *what,
-                                        const void *text, size_t n) {
+int specp_tensors_parse_json(spec_tensors *f, const char *shown, const char *what, const void *text, size_t n,
+                             struct json_t **out) {
     json_error_t e;
-    json_t *object = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-    if (object && json_is_object(object)) return object;
-    TENSORS_FAIL(f, SPEC_ERR_CORRUPT, "%s: %s is no JSON object: %.160s (line %d, byte %d of it)", shown,
-                 what, object ? "it is an array" : e.text, e.line, e.position);
-    json_decref(object);
-    return NULL;
+    json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    if (json_is_object(json)) {
+        *out = json;
+        return SPEC_OK;
+    }
+    if (!json && json_error_code(&e) == json_error_out_of_memory) return specp_tensors_no_memory(f);
+    if (!json)
+        return TENSORS_FAIL(f, SPEC_ERR_CORRUPT, "%s: %s is no JSON object: %.160s (line %d, byte %d of it)",
+                            shown, what, e.text, e.line, e.position);
+    json_decref(json);
+    return TENSORS_FAIL(f, SPEC_ERR_CORRUPT, "%s: %s is no JSON object: it is an array", shown, what);
 }

@@ -181,10 +181,11 @@ static int read_file(reader *r) {
         return CORRUPT(r, "%s: its header has %" PRIu64 " bytes, but the file ends at %zu: is it cut short?",
                        file->shown, n, file->size);
     r->data = sizeof n + n;
-    json_t *header =
-        specp_tensors_parse_json(r->f, file->shown, "its header", file->data + sizeof n, (size_t)n);
-    if (!header) return SPEC_ERR_CORRUPT;
-    int err = read_tensors(r, header);
+    json_t *header = NULL;
+    int err =
+        specp_tensors_parse_json(r->f, file->shown, "its header", file->data + sizeof n, (size_t)n, &header);
+    if (err) return err;
+    err = read_tensors(r, header);
     json_decref(header);
     return err;
 }
@@ -196,8 +197,7 @@ static int load_json(spec_tensors *f, const specp_file *file, json_t **out) {
     if (file->size > MAX_JSON)
         return TENSORS_FAIL(f, SPEC_ERR_CORRUPT, "%s: has %zu bytes, expected at most %u", file->shown,
                             file->size, MAX_JSON);
-    *out = specp_tensors_parse_json(f, file->shown, "the file", file->data, file->size);
-    return *out ? SPEC_OK : SPEC_ERR_CORRUPT;
+    return specp_tensors_parse_json(f, file->shown, "the file", file->data, file->size, out);
 }
 
 /* Where there is one in the folder. */
@@ -252,7 +252,7 @@ static int read_shard(spec_tensors *f, const specp_file *index, const json_t *we
     return err ? err : read_file(&r);
 }
 
-/* Has the shard been read when the tensors before this one were? */
+/* Each shard once, when the first of its tensors is met; `done` has the names of those read. */
 static int read_shards(spec_tensors *f, const specp_file *index, const json_t *weight_map, json_t *done) {
     for (void *at = json_object_iter(mutable(weight_map)); at;
          at = json_object_iter_next(mutable(weight_map), at)) {

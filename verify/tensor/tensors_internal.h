@@ -166,9 +166,10 @@ struct json_t;
  * whose elements are not all of one scalar kind, are flattened: KEY.INNER, KEY.0, KEY.1.
  * null is left out. */
 int specp_tensors_add_json(spec_tensors *f, const char *shown, const char *prefix, struct json_t *object);
-/* Parses; NULL after a message that begins with "SHOWN: WHAT". The caller decrefs. */
-struct json_t *specp_tensors_parse_json(spec_tensors *f, const char *shown, const char *what,
-                                        const void *text, size_t n);
+/* Parses an object, which the caller decrefs; messages begin with "SHOWN: WHAT".
+ * SPEC_ERR_CORRUPT, SPEC_ERR_NOMEM. The JSON reader's own memory is the C library's. */
+int specp_tensors_parse_json(spec_tensors *f, const char *shown, const char *what, const void *text, size_t n,
+                             struct json_t **out);
 
 /* ---- readers ------------------------------------------------------------- */
 
