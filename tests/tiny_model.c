@@ -67,7 +67,7 @@ tiny_model tiny_model_of(const char *arch) {
 /* ---- the list of tensors -------------------------------------------------- */
 
 typedef enum extent { NONE, DIM, Q, KV, FF, VOCAB, HEAD, EXPERTS, HALF_HEAD } extent;
-typedef enum filling { MATRIX, EMBED, NORM, OFFSET, ROUTER, FACTORS } filling;
+typedef enum filling { MATRIX, ROTATED, EMBED, NORM, OFFSET, ROUTER, FACTORS } filling;
 
 typedef struct part {
     const char *gguf, *hf;
@@ -87,8 +87,8 @@ static const part top_parts[] = {
 
 static const part layer_parts[] = {
     {"attn_norm.weight", "input_layernorm.weight", NORM, DIM, NONE, PRE, 0},
-    {"attn_q.weight", "self_attn.q_proj.weight", MATRIX, Q, DIM, 0, 0},
-    {"attn_k.weight", "self_attn.k_proj.weight", MATRIX, KV, DIM, 0, 0},
+    {"attn_q.weight", "self_attn.q_proj.weight", ROTATED, Q, DIM, 0, 0},
+    {"attn_k.weight", "self_attn.k_proj.weight", ROTATED, KV, DIM, 0, 0},
     {"attn_v.weight", "self_attn.v_proj.weight", MATRIX, KV, DIM, 0, 0},
     {"attn_q.bias", "self_attn.q_proj.bias", OFFSET, Q, NONE, BIAS, 0},
     {"attn_k.bias", "self_attn.k_proj.bias", OFFSET, KV, NONE, BIAS, 0},
@@ -178,18 +178,20 @@ static void keep_tensor(plan *p, tensor *t) {
 static void plan_tensor(plan *p, const part *what, const char *prefix, uint64_t stream, int expert) {
     const tiny_model *m = p->m;
     char name[MAX_NAME], middle[48] = "";
-    bool stacked = (what->needs & MOE) && what->fill == MATRIX && !p->hf;
-    if (expert >= 0) snprintf(middle, sizeof middle, "block_sparse_moe.experts.%d.", expert);
+    bool stacked = (what->needs & MOE) && what->fill == MATRIX && expert < 0;
+    if (expert >= 0 && p->hf) snprintf(middle, sizeof middle, "block_sparse_moe.experts.%d.", expert);
     snprintf(name, sizeof name, "%s%s%s", prefix, middle, p->hf ? what->hf : what->gguf);
+    if (expert >= 0 && !p->hf) /* ffn_gate_exps.weight -> ffn_gate.0.weight */
+        sprintf(strstr(name, "_exps"), ".%d.weight", expert);
     tensor *t = add_tensor(p, name);
     if (stacked) t->dim[t->n_dims++] = m->experts;
     t->dim[t->n_dims++] = extent_of(m, what->rows);
     if (what->cols != NONE) t->dim[t->n_dims++] = extent_of(m, what->cols);
     t->part = what;
     t->stream = stream + (expert > 0 ? (uint64_t)expert : 0);
-    bool quantised = what->fill == MATRIX || what->fill == EMBED;
+    bool quantised = what->fill <= EMBED;
     t->type = quantised && t->dim[t->n_dims - 1] % spec_type_block(m->type) == 0 ? m->type : SPEC_TYPE_F32;
-    if (p->hf && (p->traits & PERMUTED) && (what->rows == Q || what->rows == KV)) t->permuted = m->head_dim;
+    if (p->hf && (p->traits & PERMUTED) && what->fill == ROTATED) t->permuted = m->head_dim;
     t->less_one = p->hf && (p->traits & GEMMA) && what->fill == NORM;
     keep_tensor(p, t);
 }
@@ -199,7 +201,7 @@ static void plan_parts(plan *p, const part *parts, size_t n, const char *prefix,
         const part *what = &parts[i];
         if ((p->traits & what->needs) != what->needs || (p->traits & what->forbids) != 0) continue;
         if (p->hf && what->hf == NULL) continue;
-        bool experts = p->hf && (what->needs & MOE) && what->fill == MATRIX;
+        bool experts = (p->hf || p->m->split_experts) && (what->needs & MOE) && what->fill == MATRIX;
         for (size_t e = 0; e < (experts ? p->m->experts : 1); e++)
             plan_tensor(p, what, prefix, stream + i * 1000, experts ? (int)e : -1);
     }
@@ -235,7 +237,8 @@ static float bell(support_rng *r) {
 static float value(const tensor *t, support_rng *r, bool gemma) {
     double n_in = (double)t->dim[t->n_dims - 1];
     switch (t->part == NULL ? ROUTER : t->part->fill) {
-    case MATRIX: return bell(r) / (float)sqrt(n_in);
+    case MATRIX:
+    case ROTATED: return bell(r) / (float)sqrt(n_in);
     case EMBED: return gemma ? bell(r) / (float)sqrt(n_in) : bell(r);
     case ROUTER: return bell(r) / 4.0f;
     case OFFSET: return bell(r) / 8.0f;

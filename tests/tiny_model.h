@@ -46,6 +46,7 @@ typedef struct tiny_model {
     spec_type type;     /* of the matrices */
     size_t dim, layers, heads, kv_heads, head_dim, ff, vocab, context;
     size_t experts, experts_used; /* 0: dense */
+    bool split_experts;           /* GGUF: a tensor for each, as older files have them */
     size_t window;                /* 0: none */
     bool tied;
     bool rope_factors; /* llama 3's: rope_freqs.weight, or rope_scaling in config.json */

@@ -37,8 +37,10 @@ specp_shown_text specp_load_text(const spec_meta *value) {
     specp_shown_text shown = {"?"};
     const char *s;
     size_t n;
-    if (value != NULL && spec_meta_string(value, 0, &s, &n) == SPEC_OK)
-        (void)snprintf(shown.text, sizeof shown.text, "%.*s", (int)(n < 60 ? n : 60), s);
+    if (value == NULL || spec_meta_string(value, 0, &s, &n) != SPEC_OK) return shown;
+    if (n > sizeof shown.text - 4) n = sizeof shown.text - 4;
+    for (size_t i = 0; i < n; i++) shown.text[i] = (char)(s[i] >= ' ' && s[i] <= '~' ? s[i] : '?');
+    shown.text[n] = '\0';
     return shown;
 }
 

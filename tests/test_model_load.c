@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* Loading models: what is read from a file of either kind, against what the file was made of. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+#include "support.h"
+#include "tiny_model.h"
+
+static const char *const arch_names[] = {"llama", "mistral", "mixtral", "qwen2",
+                                         "qwen3", "gemma2",  "gemma3",  "olmo2"};
+#define N_ARCHS (sizeof arch_names / sizeof arch_names[0])
+
+typedef struct world {
+    support_tmp tmp;
+    specp_team *team;
+} world;
+
+static int set_up(void **state) {
+    world *w = calloc(1, sizeof *w);
+    support_tmp_make(&w->tmp);
+    if (specp_team_new(&w->team, 2, NULL) != SPEC_OK) return -1;
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    world *w = *state;
+    specp_team_free(w->team);
+    support_tmp_remove(&w->tmp);
+    free(w);
+    return 0;
+}
+
+static void load_path(const world *w, const char *path, specp_model *m) {
+    spec_message why;
+    spec_target_options o = {.size = sizeof o};
+    if (specp_model_load(m, path, w->team, &o, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+}
+
+static void load(const world *w, const tiny_model *t, specp_model *m) {
+    char path[256];
+    bool hf = t->format == SPEC_FORMAT_SAFETENSORS;
+    support_tmp_path(&w->tmp, hf ? "folder" : "model.gguf", path, sizeof path);
+    tiny_model_write(t, path);
+    load_path(w, path, m);
+}
+
+/* ---- sizes --------------------------------------------------------------------- */
+
+static void assert_matrix(const specp_matrix *m, size_t n_out, size_t n_in) {
+    assert_int_equal(m->n_out, n_out);
+    assert_int_equal(m->n_in, n_in);
+    assert_non_null(m->data);
+    assert_non_null(m->source);
+}
+
+static void assert_layer(const specp_model *m, const specp_layer *l) {
+    size_t q = m->n_heads * m->head_dim, kv = m->n_kv_heads * m->head_dim;
+    assert_matrix(&l->q, q, m->dim);
+    assert_matrix(&l->k, kv, m->dim);
+    assert_matrix(&l->v, kv, m->dim);
+    assert_matrix(&l->o, m->dim, q);
+    if (m->n_experts == 0) {
+        assert_matrix(&l->gate, m->n_ff, m->dim);
+        assert_matrix(&l->up, m->n_ff, m->dim);
+        assert_matrix(&l->down, m->dim, m->n_ff);
+        assert_null(l->expert_gate);
+    } else {
+        assert_matrix(&l->router, m->n_experts, m->dim);
+        for (size_t e = 0; e < m->n_experts; e++) {
+            assert_matrix(&l->expert_gate[e], m->n_ff, m->dim);
+            assert_matrix(&l->expert_up[e], m->n_ff, m->dim);
+            assert_matrix(&l->expert_down[e], m->dim, m->n_ff);
+        }
+        assert_int_equal(l->gate.n_out, 0);
+    }
+    assert_int_equal(l->attn_norm != NULL, m->arch->pre_norm);
+    assert_int_equal(l->ffn_norm != NULL, m->arch->pre_norm);
+    assert_int_equal(l->post_attn_norm != NULL, m->arch->post_norm);
+    assert_int_equal(l->post_ffn_norm != NULL, m->arch->post_norm);
+    assert_int_equal(l->q_norm != NULL, m->arch->qk_norm != SPECP_QK_NONE);
+    assert_int_equal(l->k_norm != NULL, m->arch->qk_norm != SPECP_QK_NONE);
+    assert_int_equal(l->q_bias != NULL, m->arch->qkv_bias);
+    assert_int_equal(l->v_bias != NULL, m->arch->qkv_bias);
+    assert_null(l->o_bias);
+}
+
+static void assert_model(const specp_model *m, const tiny_model *t) {
+    bool grouped = strcmp(t->arch, "mistral") == 0 || strcmp(t->arch, "mixtral") == 0;
+    assert_string_equal(m->arch->name, grouped ? "llama" : t->arch);
+    assert_int_equal(m->vocab, t->vocab);
+    assert_int_equal(m->dim, t->dim);
+    assert_int_equal(m->n_layers, t->layers);
+    assert_int_equal(m->n_heads, t->heads);
+    assert_int_equal(m->n_kv_heads, t->kv_heads);
+    assert_int_equal(m->head_dim, t->head_dim);
+    assert_int_equal(m->n_ff, t->ff);
+    assert_int_equal(m->n_experts, t->experts);
+    assert_int_equal(m->n_experts_used, t->experts_used);
+    assert_int_equal(m->train_context, t->context);
+    assert_int_equal(m->rope_dim, t->head_dim);
+    assert_int_equal(m->tied, t->tied);
+    assert_int_equal(m->bos, 1);
+    assert_int_equal(m->eos, 2);
+    assert_true(m->eps == 1e-6f);
+    assert_matrix(&m->embed, m->vocab, m->dim);
+    assert_null(m->embed.packed);
+    assert_matrix(&m->output, m->vocab, m->dim);
+    assert_int_equal(m->tied, m->output.source == m->embed.source);
+    for (size_t i = 0; i < m->n_layers; i++) assert_layer(m, &m->layer[i]);
+}
+
+static void every_architecture_in_both_formats(void **state) {
+    specp_model m;
+    for (size_t a = 0; a < N_ARCHS; a++)
+        for (int variant = 0; variant < 4; variant++) {
+            tiny_model t = tiny_model_of(arch_names[a]);
+            t.format = variant & 1 ? SPEC_FORMAT_SAFETENSORS : SPEC_FORMAT_GGUF;
+            if (variant & 2) t.tied = !t.tied;
+            load(*state, &t, &m);
+            assert_model(&m, &t);
+            assert_int_equal(m.neox, (variant & 1) || strcmp(m.arch->name, "llama") != 0);
+            specp_model_release(&m);
+        }
+}
+
+/* ---- the same model from either kind of file -------------------------------------- */
+
+static void row_of(const specp_matrix *m, size_t row, float *out) {
+    assert_true(m->n_in <= 1024);
+    specp_matrix_row(m, row, out);
+}
+
+/* GGUF's rows of llama's q and k are pairs (2j, 2j+1), the others' halves: head_dim != 0 maps them. */
+static void assert_equal_matrices(const specp_matrix *gguf, const specp_matrix *hf, size_t head_dim) {
+    float a[1024], b[1024];
+    assert_int_equal(gguf->n_out, hf->n_out);
+    assert_int_equal(gguf->n_in, hf->n_in);
+    for (size_t i = 0; i < gguf->n_out; i++) {
+        size_t other = i, j = head_dim != 0 ? i % head_dim : 0;
+        if (head_dim != 0) other = i - j + (j % 2) * (head_dim / 2) + j / 2;
+        row_of(gguf, i, a);
+        row_of(hf, other, b);
+        assert_memory_equal(a, b, gguf->n_in * sizeof *a);
+    }
+}
+
+static void assert_equal_vectors(const float *a, const float *b, size_t n) {
+    assert_int_equal(a == NULL, b == NULL);
+    if (a != NULL) assert_memory_equal(a, b, n * sizeof *a);
+}
+
+static void assert_equal_layers(const specp_model *m, const specp_model *other, size_t layer) {
+    const specp_layer *a = &m->layer[layer], *b = &other->layer[layer];
+    size_t pairs = m->neox == other->neox ? 0 : m->head_dim;
+    size_t q = m->n_heads * m->head_dim, kv = m->n_kv_heads * m->head_dim;
+    bool whole = m->arch->qk_norm == SPECP_QK_WHOLE;
+    assert_equal_matrices(&a->q, &b->q, pairs);
+    assert_equal_matrices(&a->k, &b->k, pairs);
+    assert_equal_matrices(&a->v, &b->v, 0);
+    assert_equal_matrices(&a->o, &b->o, 0);
+    assert_equal_matrices(&a->gate, &b->gate, 0);
+    assert_equal_matrices(&a->up, &b->up, 0);
+    assert_equal_matrices(&a->down, &b->down, 0);
+    assert_equal_matrices(&a->router, &b->router, 0);
+    for (size_t e = 0; e < m->n_experts; e++) {
+        assert_equal_matrices(&a->expert_gate[e], &b->expert_gate[e], 0);
+        assert_equal_matrices(&a->expert_up[e], &b->expert_up[e], 0);
+        assert_equal_matrices(&a->expert_down[e], &b->expert_down[e], 0);
+    }
+    assert_equal_vectors(a->attn_norm, b->attn_norm, m->dim);
+    assert_equal_vectors(a->post_attn_norm, b->post_attn_norm, m->dim);
+    assert_equal_vectors(a->ffn_norm, b->ffn_norm, m->dim);
+    assert_equal_vectors(a->post_ffn_norm, b->post_ffn_norm, m->dim);
+    assert_equal_vectors(a->q_norm, b->q_norm, whole ? q : m->head_dim);
+    assert_equal_vectors(a->k_norm, b->k_norm, whole ? kv : m->head_dim);
+    assert_equal_vectors(a->q_bias, b->q_bias, q);
+    assert_equal_vectors(a->k_bias, b->k_bias, kv);
+    assert_equal_vectors(a->v_bias, b->v_bias, kv);
+    assert_int_equal(a->window, b->window);
+    assert_int_equal(a->rope, b->rope);
+}
+
+static void both_formats_give_one_model(void **state) {
+    for (size_t a = 0; a < N_ARCHS; a++) {
+        specp_model gguf, hf;
+        tiny_model t = tiny_model_of(arch_names[a]);
+        load(*state, &t, &gguf);
+        t.format = SPEC_FORMAT_SAFETENSORS;
+        load(*state, &t, &hf);
+        for (size_t i = 0; i < gguf.n_layers; i++) assert_equal_layers(&gguf, &hf, i);
+        assert_equal_matrices(&gguf.embed, &hf.embed, 0);
+        assert_equal_matrices(&gguf.output, &hf.output, 0);
+        assert_equal_vectors(gguf.output_norm, hf.output_norm, gguf.dim);
+        assert_memory_equal(gguf.rope_freq[0], hf.rope_freq[0], gguf.rope_dim / 2 * sizeof(double));
+        assert_true(gguf.attn_scale == hf.attn_scale && gguf.embed_scale == hf.embed_scale);
+        assert_true(gguf.attn_softcap == hf.attn_softcap && gguf.final_softcap == hf.final_softcap);
+        assert_int_equal(gguf.weight_bytes, hf.weight_bytes);
+        specp_model_release(&gguf);
+        specp_model_release(&hf);
+    }
+}
+
+/* A gemma3 that sees pictures too: its text model lies one level deeper, and most sizes are the defaults of
+ * its class. */
+static void nested_config(void **state) {
+    specp_model m;
+    tiny_model t = tiny_model_of("gemma3");
+    t.format = SPEC_FORMAT_SAFETENSORS;
+    t.nested = true;
+    t.heads = 8;
+    t.kv_heads = 4;
+    t.head_dim = 256;
+    t.context = 131072;
+    t.layers = 2;
+    const char *const dropped[] = {"num_attention_heads", "num_key_value_heads", "head_dim",
+                                   "max_position_embeddings"};
+    for (size_t i = 0; i < 4; i++) t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, dropped[i], 0, NULL};
+    load(*state, &t, &m);
+    assert_model(&m, &t);
+    specp_model_release(&m);
+}
+
+/* ---- types ------------------------------------------------------------------------ */
+
+static void every_type(void **state) {
+    static const spec_type types[] = {SPEC_TYPE_F32,  SPEC_TYPE_F16,  SPEC_TYPE_BF16,
+                                      SPEC_TYPE_Q8_0, SPEC_TYPE_Q4_0, SPEC_TYPE_Q5_0,
+                                      SPEC_TYPE_Q4_K, SPEC_TYPE_Q5_K, SPEC_TYPE_Q6_K};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        specp_model m;
+        tiny_model t = tiny_model_of(i % 2 ? "mixtral" : "gemma2");
+        t.dim = t.ff = 256;
+        t.head_dim = 64;
+        t.type = types[i];
+        load(*state, &t, &m);
+        assert_model(&m, &t);
+        assert_int_equal(m.layer[1].q.type, types[i]);
+        assert_int_equal(m.embed.type, types[i]);
+        bool repacked = types[i] > SPEC_TYPE_BF16;
+        assert_int_equal(m.output.packed != NULL, repacked);
+        assert_true(m.repacked_bytes >= m.n_small * sizeof(float));
+        assert_int_equal(m.repacked_bytes > m.weight_bytes / 2, repacked);
+        specp_model_release(&m);
+    }
+}
+
+typedef struct progress {
+    size_t calls, done, of;
+} progress;
+
+static void count_progress(void *user, size_t done, size_t of) {
+    progress *p = user;
+    assert_true(done > p->done && done <= of && (p->of == 0 || p->of == of));
+    *p = (progress){p->calls + 1, done, of};
+}
+
+static void progress_ends_with_all(void **state) {
+    static const char *const archs[] = {"llama", "gemma2", "mixtral"};
+    for (size_t i = 0; i < 3; i++) {
+        world *w = *state;
+        char path[256];
+        specp_model m;
+        progress p = {0};
+        spec_message why;
+        spec_target_options o = {.size = sizeof o, .progress = count_progress, .user = &p};
+        tiny_model t = tiny_model_of(archs[i]);
+        support_tmp_path(&w->tmp, "model.gguf", path, sizeof path);
+        tiny_model_write(&t, path);
+        assert_int_equal(specp_model_load(&m, path, w->team, &o, NULL, &why), SPEC_OK);
+        assert_true(p.calls > 0 && p.done == p.of);
+        specp_model_release(&m);
+    }
+}
+
+/* ---- windows ------------------------------------------------------------------------ */
+
+static void assert_windows(world *w, const tiny_model *t, const char *expected) {
+    specp_model m;
+    load(w, t, &m);
+    assert_int_equal(strlen(expected), m.n_layers);
+    for (size_t i = 0; i < m.n_layers; i++) {
+        assert_int_equal(m.layer[i].window, expected[i] == 'w' ? t->window : 0);
+        assert_int_equal(m.layer[i].rope, expected[i] == 'w' && m.arch->local_rope_base != 0);
+    }
+    specp_model_release(&m);
+}
+
+static tiny_model hf_model(const char *arch, size_t layers, size_t window, const char *config) {
+    tiny_model t = tiny_model_of(arch);
+    t.format = SPEC_FORMAT_SAFETENSORS;
+    t.layers = layers;
+    t.window = window;
+    t.config = config;
+    return t;
+}
+
+static void windows_of_layers(void **state) {
+    tiny_model t = tiny_model_of("gemma2");
+    t.layers = 5;
+    assert_windows(*state, &t, "w.w.w");
+    t = tiny_model_of("gemma3");
+    assert_windows(*state, &t, "wwwww.w");
+    t.edit[t.n_edits++] = (tiny_edit){TINY_UINT, "gemma3.attention.sliding_window_pattern", 3, NULL};
+    assert_windows(*state, &t, "ww.ww.w");
+    t = tiny_model_of("gemma3");
+    t.window = 0;
+    assert_windows(*state, &t, ".......");
+    t = tiny_model_of("mistral");
+    assert_windows(*state, &t, "ww");
+    t = tiny_model_of("llama");
+    assert_windows(*state, &t, "..");
+}
+
+static void windows_in_config_json(void **state) {
+    tiny_model t = hf_model("mistral", 2, 24, NULL);
+    assert_windows(*state, &t, "ww");
+    t = hf_model("mistral", 2, 0, "\"sliding_window\": null");
+    assert_windows(*state, &t, "..");
+    t = hf_model("qwen2", 3, 16, "\"use_sliding_window\": false");
+    assert_windows(*state, &t, "...");
+    t = hf_model("qwen2", 3, 16, "\"use_sliding_window\": true, \"max_window_layers\": 2");
+    assert_windows(*state, &t, "..w");
+    t = hf_model("qwen3", 3, 16,
+                 "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]");
+    assert_windows(*state, &t, ".w.");
+    t = hf_model("gemma3", 7, 12, "\"sliding_window_pattern\": 4");
+    assert_windows(*state, &t, "www.www");
+}
+
+/* ---- frequencies and scales ------------------------------------------------------------ */
+
+static void assert_frequencies(const double *freq, size_t n, double base, double factor) {
+    for (size_t j = 0; j < n; j++) {
+        double expected = pow(base, -(double)j / (double)n) / factor;
+        assert_true(fabs(freq[j] / expected - 1) < 1e-14);
+    }
+}
+
+static void rope_scalings(void **state) {
+    specp_model m;
+    tiny_model t = tiny_model_of("llama");
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 500000, 1);
+    assert_null(m.rope_freq[1]);
+    specp_model_release(&m);
+    t.n_edits = 2;
+    t.edit[0] = (tiny_edit){TINY_TEXT, "llama.rope.scaling.type", 0, "linear"};
+    t.edit[1] = (tiny_edit){TINY_FLOAT, "llama.rope.scaling.factor", 4, NULL};
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 500000, 4);
+    specp_model_release(&m);
+    t.edit[0].text = "none";
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 500000, 1);
+    specp_model_release(&m);
+    t.edit[0] = (tiny_edit){TINY_UINT, "llama.rope.dimension_count", 8, NULL};
+    t.n_edits = 1;
+    load(*state, &t, &m);
+    assert_int_equal(m.rope_dim, 8);
+    assert_frequencies(m.rope_freq[0], 4, 500000, 1);
+    specp_model_release(&m);
+    t = tiny_model_of("gemma3");
+    t.n_edits = 2;
+    t.edit[0] = (tiny_edit){TINY_FLOAT, "gemma3.rope.scaling.factor", 8, NULL};
+    t.edit[1] = (tiny_edit){TINY_FLOAT, "gemma3.rope.freq_base", 1e6, NULL};
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 12, 1e6, 8);
+    assert_frequencies(m.rope_freq[1], 12, 10000, 1);
+    specp_model_release(&m);
+}
+
+static void rope_scalings_in_config_json(void **state) {
+    specp_model m;
+    tiny_model t = hf_model("llama", 2, 0, "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.5}");
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 500000, 2.5);
+    specp_model_release(&m);
+    t.config = "\"rope_scaling\": {\"rope_type\": \"default\"}";
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 500000, 1);
+    specp_model_release(&m);
+    t.config = "\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2, \"rope_theta\": 7000}";
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 7000, 2);
+    specp_model_release(&m);
+    t.config = "\"partial_rotary_factor\": 0.5";
+    load(*state, &t, &m);
+    assert_int_equal(m.rope_dim, 8);
+    specp_model_release(&m);
+    t = hf_model("gemma3", 7, 12, "\"rope_local_base_freq\": 5000");
+    load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 12, 10000, 1);
+    assert_frequencies(m.rope_freq[1], 12, 5000, 1);
+    specp_model_release(&m);
+}
+
+/* llama 3's: the frequencies of wavelengths far below the original context stay, those far above are divided
+ * by the factor, the rest lie between. */
+static void llama3_scaling(void **state) {
+    specp_model m;
+    tiny_model t = hf_model("llama", 2, 0, NULL);
+    t.rope_factors = true; /* factor 8, low 1, high 4, 64 tokens */
+    load(*state, &t, &m);
+    for (size_t j = 0; j < 8; j++) {
+        double plain = pow(500000, -(double)j / 8.0), wave = 6.283185307179586 / plain;
+        double share = (64 / wave - 1) / (4 - 1), expected = plain;
+        if (wave > 64)
+            expected = plain / 8;
+        else if (wave >= 16)
+            expected = (1 - share) * plain / 8 + share * plain;
+        assert_true(fabs(m.rope_freq[0][j] / expected - 1) < 1e-14);
+    }
+    specp_model_release(&m);
+    t.format = SPEC_FORMAT_GGUF; /* a tensor of divisors, powers of two */
+    load(*state, &t, &m);
+    const spec_tensor *factors = spec_tensors_find(m.file, "rope_freqs.weight");
+    for (size_t j = 0; j < 8; j++) {
+        float factor;
+        memcpy(&factor, (const char *)factors->data + 4 * j, sizeof factor);
+        double expected = pow(500000, -(double)j / 8.0) / (double)factor;
+        assert_true(fabs(m.rope_freq[0][j] / expected - 1) < 1e-14);
+    }
+    specp_model_release(&m);
+}
+
+static void assert_scales(world *w, const tiny_model *t, double attn, double embed, double cap,
+                          double final) {
+    specp_model m;
+    load(w, t, &m);
+    assert_true(fabs((double)m.attn_scale * sqrt(attn) - 1) < 1e-7);
+    assert_true(fabs((double)m.embed_scale / sqrt(embed) - 1) < 1e-7);
+    assert_true(m.attn_softcap == (float)cap && m.final_softcap == (float) final);
+    specp_model_release(&m);
+}
+
+static void scales(void **state) {
+    tiny_model t = tiny_model_of("llama");
+    assert_scales(*state, &t, 16, 1, 0, 0);
+    t = tiny_model_of("gemma2");
+    assert_scales(*state, &t, 24, 64, 5, 3);
+    t.n_edits = 2;
+    t.edit[0] = (tiny_edit){TINY_DROP, "gemma2.attn_logit_softcapping", 0, NULL};
+    t.edit[1] = (tiny_edit){TINY_DROP, "gemma2.final_logit_softcapping", 0, NULL};
+    t.layers = 46; /* the size whose scores are scaled by dim / heads */
+    assert_scales(*state, &t, 16, 64, 50, 30);
+    t = tiny_model_of("gemma3");
+    assert_scales(*state, &t, 24, 64, 0, 0);
+    t = hf_model("gemma2", 2, 12, NULL);
+    t.n_edits = 1;
+    t.edit[0] = (tiny_edit){TINY_UINT, "query_pre_attn_scalar", 40, NULL};
+    assert_scales(*state, &t, 40, 64, 5, 3);
+}
+
+/* Biases are read wherever there are some. */
+static void biases_where_present(void **state) {
+    specp_model m;
+    tiny_model t = tiny_model_of("llama");
+    t.n_edits = 2;
+    t.edit[0] = (tiny_edit){TINY_ADD, "blk.1.attn_output.bias", 64, NULL};
+    t.edit[1] = (tiny_edit){TINY_ADD, "blk.0.attn_k.bias", 32, NULL};
+    load(*state, &t, &m);
+    assert_non_null(m.layer[1].o_bias);
+    assert_null(m.layer[0].o_bias);
+    assert_non_null(m.layer[0].k_bias);
+    specp_model_release(&m);
+}
+
+static void experts_one_by_one(void **state) {
+    specp_model stacked, split;
+    tiny_model t = tiny_model_of("mixtral");
+    load(*state, &t, &stacked);
+    t.split_experts = true;
+    load(*state, &t, &split);
+    assert_null(spec_tensors_find(split.file, "blk.0.ffn_up_exps.weight"));
+    for (size_t i = 0; i < split.n_layers; i++) assert_equal_layers(&stacked, &split, i);
+    specp_model_release(&stacked);
+    specp_model_release(&split);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_architecture_in_both_formats),
+        cmocka_unit_test(both_formats_give_one_model),
+        cmocka_unit_test(nested_config),
+        cmocka_unit_test(every_type),
+        cmocka_unit_test(progress_ends_with_all),
+        cmocka_unit_test(windows_of_layers),
+        cmocka_unit_test(windows_in_config_json),
+        cmocka_unit_test(rope_scalings),
+        cmocka_unit_test(rope_scalings_in_config_json),
+        cmocka_unit_test(llama3_scaling),
+        cmocka_unit_test(scales),
+        cmocka_unit_test(biases_where_present),
+        cmocka_unit_test(experts_one_by_one),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
