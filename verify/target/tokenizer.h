@@ -161,8 +161,8 @@ typedef struct specp_mark {
     spec_token token;
 } specp_mark;
 
-/* Finds them, in order: *spans is (*n), to be released with *n as its count; NULL when there are none. The longest token
- * wins wherever it is, then the lower id, then the earlier place. Control and unknown
+/* Finds them, in order: *spans is (*n_spans), to be released; NULL when there are none. The longest
+ * token wins wherever it is, then the lower id, then the earlier place. Control and unknown
  * tokens only with `control`. O(n) and the number of finds. SPEC_ERR_NOMEM. */
 int specp_special_find(const spec_tokenizer *t, const char *text, size_t n, bool control, specp_mark **spans,
                        size_t *n_spans);
