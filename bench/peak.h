@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peak.h - what this machine can do at most: reading memory, and multiplying.
+ * Small loops that do nothing else, on all threads of a team at a time. (A busy
+ * neighbour makes them slow: take the best of several.)
+ */
+#ifndef BENCH_PEAK_H
+#define BENCH_PEAK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "team.h"
+
+/* Seconds in which the team reads the bytes once, each thread its part. */
+double peak_read_seconds(specp_team *t, const uint8_t *bytes, size_t n);
+
+/* Billions of operations a second, a multiplication and an addition counting as
+ * two: of floats, and of 8-bit integers added up in 32 bits (by what instructions
+ * the processor has for that). */
+double peak_float_gops(specp_team *t);
+double peak_int8_gops(specp_team *t);
+
+#endif
