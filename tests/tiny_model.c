@@ -320,6 +320,8 @@ static void put_number(plan *p, const char *key, double x, bool whole) {
         assert_int_equal(spec_writer_meta_float(p->w, key, x), SPEC_OK);
 }
 
+#define META_EDITS (1u << TINY_DROP | 1u << TINY_UINT | 1u << TINY_FLOAT | 1u << TINY_TEXT)
+
 /* One entry, unless an edit will write or has dropped it. */
 static void meta(plan *p, const char *gguf, const char *hf, double x, bool whole) {
     char key[MAX_NAME];
@@ -328,8 +330,7 @@ static void meta(plan *p, const char *gguf, const char *hf, double x, bool whole
         snprintf(key, sizeof key, "%s", p->hf ? hf : gguf);
     else
         snprintf(key, sizeof key, "%s.%s", p->arch->gguf, gguf + 1);
-    unsigned any = 1u << TINY_DROP | 1u << TINY_UINT | 1u << TINY_FLOAT | 1u << TINY_TEXT;
-    if (find_edit(p->m, key, any) == NULL) put_number(p, key, x, whole);
+    if (find_edit(p->m, key, META_EDITS) == NULL) put_number(p, key, x, whole);
 }
 
 static void meta_sizes(plan *p) {
@@ -363,7 +364,7 @@ static void meta_sizes(plan *p) {
 static void meta_all(plan *p) {
     const tiny_model *m = p->m;
     const char *arch_key = p->hf ? "architectures" : "general.architecture";
-    if (find_edit(m, arch_key, 1u << TINY_DROP | 1u << TINY_TEXT) == NULL) {
+    if (find_edit(m, arch_key, META_EDITS) == NULL) {
         if (!p->hf) put_text(p, arch_key, p->arch->gguf);
         if (p->hf && !m->nested) add_config(p, arch_key, "[\"%s\"]", p->arch->hf);
     }
