@@ -243,3 +243,26 @@ void check_refusals(const char *path) {
         support_heap_assert_clean(&heap);
     }
 }
+
+/* ---- writing ------------------------------------------------------------- */
+
+spec_writer *must_begin(const char *path, spec_format format) {
+    spec_writer *w = NULL;
+    spec_message why;
+    if (spec_writer_new(&w, path, format, NULL, &why)) fail_msg("%s", why.text);
+    return w;
+}
+
+void must_finish(spec_writer *w) {
+    spec_message why;
+    if (spec_writer_finish(w, &why)) fail_msg("%s", why.text);
+}
+
+void must_equal(const char *path, const void *expected, size_t n) {
+    size_t got = 0;
+    char *data = support_read_file(path, &got);
+    for (size_t i = 0; i < n && i < got; i++)
+        if (data[i] != ((const char *)expected)[i]) fail_msg("byte %zu of %s differs", i, path);
+    assert_int_equal(got, n);
+    free(data);
+}

@@ -66,4 +66,11 @@ size_t check_flips(const char *path, const bytes *b, size_t n);
 /* Opens path while every allocation in turn is refused. */
 void check_refusals(const char *path);
 
+/* ---- writing ------------------------------------------------------------- */
+
+spec_writer *must_begin(const char *path, spec_format format);
+void must_finish(spec_writer *w);
+/* The file at path has these bytes. */
+void must_equal(const char *path, const void *expected, size_t n);
+
 #endif
