@@ -58,7 +58,7 @@ static int judge_block(specp_judge *j, uint32_t *k, double *scale) {
             *scale = part;
         }
         if (i == t->n) break;
-        part *= specp_law_of(&j->s->law, t->token[i]) / ((double)j->s->q[t->token[i]] / q_total);
+        part *= specp_law_of(&j->s->law, t->token[i]) / ((double)j->s->q[t->token[i]] * (1.0 / q_total));
         if (part > 1.0) part = 1.0;
         j->s->path[i] = t->token[i];
     }

@@ -29,7 +29,8 @@ static int try_sampled(specp_judge *j, int32_t at, size_t depth, int32_t *child)
         double q_total;
         int err = specp_judge_q(j, i, &q_total);
         if (err) return err;
-        double p = specp_law_of(law, t->token[i]), q = (double)j->s->q[t->token[i]] / q_total;
+        /* In the arithmetic of specp_law_subtract, so that what is rejected has nothing left. */
+        double p = specp_law_of(law, t->token[i]), q = (double)j->s->q[t->token[i]] * (1.0 / q_total);
         if (p >= q || specp_judge_flip(j, depth, SPECP_NOISE_ACCEPT, tried, p / q)) {
             *child = i;
             return SPEC_OK;

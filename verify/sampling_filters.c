@@ -194,7 +194,7 @@ double specp_law_of(const specp_law *law, spec_token token) {
         else
             high = mid;
     }
-    return low < law->n && law->id[low] == token ? law->w[low] / law->total : 0.0;
+    return low < law->n && law->id[low] == token ? law->w[low] * (1.0 / law->total) : 0.0;
 }
 
 uint32_t specp_law_at(const specp_law *law, double u) {
