@@ -26,7 +26,7 @@ static double ratio(const profile *p, const profile_cell *c) {
 
 static void print_row(const profile *p, const profile_cell *c, FILE *out) {
     double rows = (double)(c->batch * c->size);
-    char limit[32];
+    char limit[48];
     snprintf(limit, sizeof limit, "%s%% %s", fmt_real(100 * least_seconds(c) / c->times.median, 0).text,
              bound_of(c));
     fprintf(out, "%5zu%7.0f%11.3f%10.3f%10.3f%8.2f%11.1f%15s\n", c->size, rows, 1e3 * c->times.median,
