@@ -188,6 +188,64 @@ const char *tensors_fault(const spec_tensors *f) {
     return fault;
 }
 
+/* ---- copies -------------------------------------------------------------- */
+
+static bool left_out(int err) { return err == SPEC_ERR_UNSUPPORTED || err == SPEC_ERR_INVALID; }
+
+static const char *write_copy(const spec_tensors *f, spec_writer *w) {
+    bool *taken = calloc(spec_tensors_count(f) + 1, sizeof *taken);
+    if (!taken) abort();
+    const char *fault = NULL;
+    for (size_t i = 0; i < spec_tensors_meta_count(f) && !fault; i++) {
+        int err = spec_writer_meta_copy(w, spec_tensors_meta_at(f, i));
+        if (err && !left_out(err)) fault = "an entry is not copied";
+    }
+    for (size_t i = 0; i < spec_tensors_count(f) && !fault; i++) {
+        const spec_tensor *t = spec_tensors_at(f, i);
+        int err = spec_writer_tensor(w, t->name, t->type, t->n_dims, t->dim);
+        if (err && !left_out(err)) fault = "a tensor is not copied";
+        taken[i] = !err;
+    }
+    for (size_t i = 0; i < spec_tensors_count(f) && !fault; i++) {
+        const spec_tensor *t = spec_tensors_at(f, i);
+        if (taken[i] && spec_writer_data(w, t->data, t->bytes)) fault = "data is not copied";
+    }
+    free(taken);
+    return fault;
+}
+
+static const char *compare_copy(const spec_tensors *copy, const spec_tensors *f, spec_format format) {
+    for (size_t i = 0; i < spec_tensors_count(copy); i++) {
+        const spec_tensor *t = spec_tensors_at(copy, i), *u = spec_tensors_find(f, t->name);
+        if (!u || t->type != u->type || t->n_dims != u->n_dims ||
+            memcmp(t->dim, u->dim, sizeof t->dim) != 0 || t->bytes != u->bytes ||
+            memcmp(t->data, u->data, t->bytes) != 0)
+            return "a copied tensor differs";
+    }
+    for (size_t i = 0; i < spec_tensors_meta_count(copy); i++) {
+        const spec_meta *m = spec_tensors_meta_at(copy, i), *n = spec_tensors_meta(f, m->key);
+        if (!n) return "a copied entry has another key";
+        if (format == SPEC_FORMAT_GGUF && (m->kind != n->kind || m->n != n->n))
+            return "a copied entry differs";
+    }
+    return NULL;
+}
+
+const char *tensors_copy_fault(const spec_tensors *f, const char *path, spec_format format) {
+    spec_writer *w = NULL;
+    spec_tensors *copy = NULL;
+    if (spec_writer_new(&w, path, format, NULL, NULL)) return "no copy can be made";
+    const char *fault = write_copy(f, w);
+    if (spec_writer_finish(w, NULL) && !fault) fault = "the copy is not finished";
+    if (fault) return fault;
+    if (spec_tensors_open(&copy, path, NULL, NULL)) return "the copy cannot be opened";
+    fault = tensors_fault(copy);
+    if (!fault) fault = compare_copy(copy, f, format);
+    spec_tensors_free(copy);
+    unlink(path);
+    return fault;
+}
+
 /* ---- damage -------------------------------------------------------------- */
 
 void check_truncations(const char *path, const bytes *b) {

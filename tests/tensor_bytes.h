@@ -58,6 +58,10 @@ spec_tensors *must_open(const char *path, const spec_allocator *a);
 /* Reads every tensor's data and every value. NULL, or what is wrong. */
 const char *tensors_fault(const spec_tensors *f);
 
+/* Copies what the format can hold into a new file at path, opens that and compares; removes it.
+ * NULL, or what is wrong. */
+const char *tensors_copy_fault(const spec_tensors *f, const char *path, spec_format format);
+
 /* Every prefix of the file is refused as damaged, or as of no known format. */
 void check_truncations(const char *path, const bytes *b);
 /* Each bit of the first n bytes flipped alone: refused, or a file without fault. Returns how
