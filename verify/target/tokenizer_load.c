@@ -59,11 +59,13 @@ int specp_join_path(char *buf, const char *folder, const char *name, spec_messag
     return specp_fail(why, SPEC_ERR_INVALID, "the path is too long");
 }
 
-/* Puts the path, or its end, before the message. */
+/* Puts the path, or its end, before the message. On success there is none, whatever was looked for in vain. */
 static int named(spec_message *why, const char *path, int err) {
     char said[sizeof why->text];
     size_t n = strlen(path);
-    if (!err || !why) return err;
+    if (!why) return err;
+    if (!err) why->text[0] = 0;
+    if (!err) return err;
     memcpy(said, why->text, sizeof said);
     if (n > 200) return specp_fail(why, err, "...%s: %.300s", path + n - 200, said);
     return specp_fail(why, err, "%s: %.300s", path, said);

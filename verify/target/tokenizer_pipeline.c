@@ -131,6 +131,8 @@ static int read_metaspace(reader *r, const json_t *part) {
 }
 
 static int read_pre_tokenizer(reader *r, const json_t *part, const char *type) {
+    if (r->p->bytewise)
+        return unsupported(r, "pre_tokenizer", "a part after ByteLevel"); /* it would see letters */
     if (is_text(type, "ByteLevel")) return read_byte_level(r, part);
     if (is_text(type, "Split")) return read_split(r, part);
     if (is_text(type, "Metaspace")) return read_metaspace(r, part);
