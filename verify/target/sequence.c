@@ -106,7 +106,7 @@ static bool is_path(const spec_sequence *s, const int32_t *path, size_t n) {
 }
 
 int spec_sequence_accept(spec_sequence *s, const int32_t *path, size_t n) {
-    if (s->n_nodes == 0) return SPEC_ERR_STATE;
+    if (s->n_nodes == 0) return n == 0 ? SPEC_OK : SPEC_ERR_STATE; /* an empty tree has an empty path */
     if (!is_path(s, path, n)) return SPEC_ERR_INVALID;
     int err = specp_sequence_reserve(s, n, 0);
     if (err) return err;
