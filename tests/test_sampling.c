@@ -128,11 +128,29 @@ static bool feasible(const random_case *c) {
     return false;
 }
 
+/* Whether the sampler's law is the sort's. Where sums fall on a limit of top-p but for
+ * rounding, either side will do. */
+static bool law_is(const random_case *c, const spec_sampler *s, const float *p) {
+    static const float nudges[] = {0.0f, 1e-7f, -1e-7f};
+    for (size_t k = 0; k < 3; k++) {
+        double want[ORACLE_MAX_VOCAB];
+        spec_sampling near = c->p;
+        if (near.top_p > 0.0f && near.top_p < 1.0f) near.top_p += nudges[k] * near.top_p;
+        oracle_law(&near, c->vocab, c->logits, &c->at, want);
+        size_t t = 0;
+        for (; t < c->vocab; t++) {
+            double got = specp_law_of(&s->law, (spec_token)t);
+            if (!(fabs(got - want[t]) <= 1e-13 && fabs((double)p[t] - got) < 1e-7)) break;
+        }
+        if (t == c->vocab) return true;
+    }
+    return false;
+}
+
 static void test_laws_are_those_of_a_sort(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 2);
     random_case *c = malloc(sizeof *c);
-    double want[ORACLE_MAX_VOCAB];
     float p[ORACLE_MAX_VOCAB];
     size_t impossible = 0, narrowed = 0;
     for (int round = 0; round < 20000; round++) {
@@ -146,14 +164,8 @@ static void test_laws_are_those_of_a_sort(void **state) {
             impossible++;
         } else {
             if (err) fail_msg("round %d: %s", round, why.text);
-            oracle_law(&c->p, c->vocab, c->logits, &c->at, want);
+            if (!law_is(c, s, p)) fail_msg("round %d: another law", round);
             narrowed += s->law.n > 1 && s->law.n < c->vocab;
-            for (size_t t = 0; t < c->vocab; t++) {
-                double got = specp_law_of(&s->law, (spec_token)t);
-                if (!(fabs(got - want[t]) <= 1e-13))
-                    fail_msg("round %d: p[%zu] is %g, not %g", round, t, got, want[t]);
-                assert_true(p[t] == (float)got || fabs((double)p[t] - got) < 1e-7);
-            }
         }
         spec_sampler_free(s);
     }

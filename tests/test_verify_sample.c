@@ -175,8 +175,8 @@ static void test_wrong_verifiers_are_caught(void **state) {
     };
     bool seen[ORACLE_FAULTS] = {true};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        double right = worst_of(&wrong[i].plan, NULL, ORACLE_RIGHT, 3, false);
-        double off = worst_of(&wrong[i].plan, NULL, wrong[i].fault, 3, false);
+        double right = worst_of(&wrong[i].plan, NULL, ORACLE_RIGHT, 12, false);
+        double off = worst_of(&wrong[i].plan, NULL, wrong[i].fault, 12, false);
         seen[wrong[i].fault] = true;
         if (!(right < EXACT && off > CAUGHT))
             fail_msg("fault %d with %s: off by %g, without it by %g", (int)wrong[i].fault,
@@ -191,9 +191,9 @@ static void test_wrong_drafters_are_caught(void **state) {
         {{"k"}, 0}, {{"kk"}, 0}, {{"s", "k"}, 0}, {{"wk"}, 0}, {{"so"}, 0}, {{"oo", "s"}, 0},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        if (!(worst_of(&wrong[i], spec_verify_sample, ORACLE_RIGHT, 3, false) > CAUGHT))
+        if (!(worst_of(&wrong[i], spec_verify_sample, ORACLE_RIGHT, 12, false) > CAUGHT))
             fail_msg("%s %s passes", wrong[i].level[0], wrong[i].level[1] ? wrong[i].level[1] : "");
-    assert_true(worst_of(&(oracle_plan){{"k", "k"}, 0}, spec_verify_block, ORACLE_RIGHT, 3, false) > CAUGHT);
+    assert_true(worst_of(&(oracle_plan){{"k", "k"}, 0}, spec_verify_block, ORACLE_RIGHT, 12, false) > CAUGHT);
 }
 
 /* ---- a corner --------------------------------------------------------------------------- */
