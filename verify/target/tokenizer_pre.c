@@ -6,6 +6,7 @@
  * once: what may look ahead far (white space before a line's end) is met from its first
  * character only.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "tokenizer.h"
@@ -46,36 +47,44 @@
     "\\x{1e900}-\\x{1e943}"
 
 typedef struct pre {
-    const char *names; /* with a blank after each; the first is the one that is shown */
+    const char *name;
+    const char *kin; /* other names of it, with a blank after each; may be NULL */
     const char *pattern[SPECP_MAX_STAGES];
     bool ignore_merges, add_bos;
 } pre;
 
 static const pre pres[] = {
-    {.names = "default ", .pattern = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
-    {.names = "gpt-2 phi-2 mpt olmo jais trillion exaone4 gigachat a.x-4.0 mellum jina-es jina-de "
-              "jina-v2-es jina-v2-de jina-v2-code jina-v1-en roberta-bpe granite-docling ",
+    {.name = "default", .pattern = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {.name = "gpt-2",
+     .kin = "phi-2 mpt olmo jais trillion exaone4 gigachat a.x-4.0 mellum granite-docling ",
      .pattern = {GPT2}},
-    {.names = "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
+    {.name = "llama-bpe",
+     .kin = "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
      .pattern = {MODERN("\\p{N}{1,3}")},
      .ignore_merges = true,
      .add_bos = true},
-    {.names = "dbrx smaug-bpe chatglm-bpe glm4 ", .pattern = {MODERN("\\p{N}{1,3}")}},
-    {.names = "qwen2 deepseek-r1-qwen stablelm2 megrez hunyuan kormo grok-2 ", .pattern = {MODERN("\\p{N}")}},
-    {.names = "tekken ",
+    {.name = "dbrx", .kin = "smaug-bpe chatglm-bpe glm4 ", .pattern = {MODERN("\\p{N}{1,3}")}},
+    {.name = "qwen2",
+     .kin = "deepseek-r1-qwen stablelm2 megrez hunyuan kormo grok-2 ",
+     .pattern = {MODERN("\\p{N}")}},
+    {.name = "tekken",
      .pattern = {BY_CASE("") "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" LINES},
      .ignore_merges = true,
      .add_bos = true},
-    {.names = "gpt-4o llama4 minimax-m2 ",
+    {.name = "gpt-4o",
+     .kin = "llama4 minimax-m2 ",
      .pattern = {BY_CASE(CONTRACTIONS "?") "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" LINES}},
-    {.names = "starcoder smollm refact command-r codeshell exaone minerva-7b ", .pattern = {"\\p{N}", GPT2}},
-    {.names = "falcon ", .pattern = {SIGNS, GPT2, "[0-9][0-9][0-9]"}},
-    {.names = "deepseek-llm ",
+    {.name = "starcoder",
+     .kin = "smollm refact command-r codeshell exaone minerva-7b ",
+     .pattern = {"\\p{N}", GPT2}},
+    {.name = "falcon", .pattern = {SIGNS, GPT2, "[0-9][0-9][0-9]"}},
+    {.name = "deepseek-llm",
      .pattern = {"[\\r\\n]", "\\s?[" CASED "]+",
                  "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
                  "(?<!\\s)\\s++\\z", CJK, "\\p{N}+"}},
-    {.names = "deepseek-coder ", .pattern = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, "\\p{N}"}},
-    {.names = "deepseek-v3 hunyuan-dense ",
+    {.name = "deepseek-coder", .pattern = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, "\\p{N}"}},
+    {.name = "deepseek-v3",
+     .kin = "hunyuan-dense ",
      .pattern = {"\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{30ff}]+",
                  "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
                  "?[\\p{P}\\p{S}]+[\\r\\n]*" LINES}},
@@ -83,9 +92,9 @@ static const pre pres[] = {
 
 #define N_PRES (sizeof pres / sizeof *pres)
 
-/* Is it one of the names? */
 static bool is_named(const pre *p, const char *name, size_t n) {
-    for (const char *s = p->names; *s;) {
+    if (strlen(p->name) == n && memcmp(p->name, name, n) == 0) return true;
+    for (const char *s = p->kin; s && *s;) {
         size_t len = strcspn(s, " ");
         if (len == n && memcmp(s, name, n) == 0) return true;
         s += len + 1;
@@ -95,13 +104,8 @@ static bool is_named(const pre *p, const char *name, size_t n) {
 
 static int unknown(const char *name, size_t n, spec_message *why) {
     char list[300] = "", shown[60];
-    for (size_t i = 0, k = 0; i < N_PRES; i++) {
-        size_t len = strcspn(pres[i].names, " ");
-        if (k + len + 3 > sizeof list) break;
-        if (k) memcpy(list + k, ", ", 2), k += 2;
-        memcpy(list + k, pres[i].names, len);
-        list[k += len] = 0;
-    }
+    for (size_t i = 0, k = 0; i < N_PRES && k + strlen(pres[i].name) + 3 < sizeof list; i++)
+        k += (size_t)snprintf(list + k, sizeof list - k, "%s%s", i ? ", " : "", pres[i].name);
     return specp_fail(why, SPEC_ERR_UNSUPPORTED,
                       "the pre-tokenizer \"%s\" is not known, those known are %s and their kin",
                       specp_tokenizer_show(name, n, shown, sizeof shown), list);
@@ -115,6 +119,7 @@ int specp_pre_apply(spec_tokenizer *t, const char *name, size_t n, spec_message 
         int err = specp_pattern_add(t, p->pattern[i], strlen(p->pattern[i]), false, why);
         if (err) return err;
     }
+    t->pre = p->name;
     t->ignore_merges = p->ignore_merges;
     t->add_bos = p->add_bos;
     return SPEC_OK;
