@@ -5,6 +5,7 @@
 #define BENCH_COMMANDS_H
 
 int cmd_replay(int argc, char **argv);
+int cmd_run(int argc, char **argv);
 int cmd_corpus(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_speed(int argc, char **argv);

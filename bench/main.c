@@ -16,6 +16,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"replay", cmd_replay, "acceptance of drafters on recorded outputs; needs no model"},
+    {"run", cmd_run, "live decoding on a model: speedup, and the same output"},
     {"demo", cmd_demo, "the same on a generated workload: try this first"},
     {"corpus", cmd_corpus, "build, inspect, merge and shrink index snapshots"},
     {"train", cmd_train, "makes models: targets with random weights"},

@@ -69,6 +69,7 @@ static int copy_tokens(prompt *q, const spec_token *token, size_t n) {
 
 int prompts_add(prompts *p, const char *id, const char *group, const char *turn, const spec_token *token,
                 size_t n_tokens) {
+    if (!p->name && !(p->name = bench_copy_text("prompts", 7))) return SPEC_ERR_NOMEM;
     prompt q = {.id = bench_copy_text(id, strlen(id)), .group = bench_copy_text(group, strlen(group))};
     int rc = q.id && q.group ? SPEC_OK : SPEC_ERR_NOMEM;
     if (rc == SPEC_OK) rc = turn ? copy_turn(&q, turn) : copy_tokens(&q, token, n_tokens);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_lane.h - the inside of the engine: lanes. A lane decodes one request at a
+ * time; a batch is several lanes whose rows share a forward pass.
+ *
+ *     prompts --> lane: build the prompt, run it --> propose --\
+ *     prompts --> lane: ...                          propose ---+--> one forward pass
+ *                                                                 |
+ *              accept, observe, metrics <-- judge <--------------/
+ */
+#ifndef BENCH_ENGINE_LANE_H
+#define BENCH_ENGINE_LANE_H
+
+#include "engine.h"
+#include "spec_stop.h"
+#include "spec_verify.h"
+
+typedef struct lane {
+    bool busy;           /* a request is under way */
+    size_t prompt, turn; /* what it is working on */
+    size_t response;     /* its number in the run */
+    size_t ordinal;      /* requests begun before it */
+    bool begun;          /* some turn of the prompt has been */
+    bool cut_short;      /* no turn can follow: it would not fit */
+    spec_sequence *sequence;
+    spec_request *request;
+    spec_tree tree;
+    spec_stop *stop;
+    metrics_now now;
+    /* of the step under way */
+    spec_token last; /* committed, not yet in the cache */
+    int32_t *path;   /* (budget) */
+    size_t n_path;
+    spec_token *commit; /* (budget + 1) */
+    spec_bytes *piece;  /* (budget + 1) */
+    size_t n_commit;
+    uint8_t *accepted; /* (budget) */
+    bool ended;
+    engine_end end;
+    uint64_t draft_ns, update_ns;
+} lane;
+
+struct engine {
+    const engine_settings *s;
+    spec_drafter *drafter;
+    const engine_run *reference;
+    engine_run *out;
+    spec_message *why;
+    spec_target_info info;
+    spec_needs needs;
+    spec_sampler *sampler; /* NULL: greedy on the logits as they are */
+    lane *lane;            /* (s->batch) */
+    spec_forward_item *item;
+    size_t *busy; /* (s->batch) numbers of the lanes of a pass */
+    size_t next_prompt, next_response, n_begun, n_done;
+    spec_sequence *fresh; /* for check_cache */
+};
+
+/* engine_prompt.c: the tokens of the lane's turn, into r->asked and n_asked. */
+int engine_prompt(engine *e, const lane *l, engine_response *r);
+/* engine_end.c: what ends the lane's responses. */
+int engine_stop_new(const engine *e, lane *l);
+
+/* engine_step.c: what is left of the lane's draft, given the rows of a pass from row0 on; cache,
+ * drafter, response and metrics take it over. pass_ns: the lane's share of the pass. */
+int engine_step(engine *e, lane *l, const spec_forward_out *fw, size_t row0, uint64_t pass_ns);
+
+/* SPEC_ERR_CORRUPT unless the lane's cache is what a fresh prefill of its tokens makes. */
+int engine_check_cache(engine *e, const lane *l);
+
+/* "prompt 3 q17, response token 12: " and the rest, into e->why; returns err. */
+int engine_fault(const engine *e, const lane *l, int err, const char *what);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A live session: load and check everything, decode, compare, record, show.
+ *
+ *     model, prompts, drafter names --> fine?
+ *     repetition 1..R:  engines side by side, a request each in turn
+ *     outputs == plain's?   replay of the record == live?
+ *     tables, then JSON: nothing is shown of a session that failed
+ */
+#include "live.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "live_internal.h"
+#include "util.h"
+
+void live_init(live *s, const char *command) {
+    memset(s, 0, sizeof *s);
+    s->command = command;
+    s->max_tokens = 128;
+    s->budget = 16;
+    s->batch = 1;
+    s->seed = 1;
+    s->repeat = 3;
+    s->top_p = 1;
+    s->penalty = 1;
+}
+
+void live_release(live *s) {
+    for (size_t i = 0; i < s->n_runs; i++) {
+        engine_release(&s->run[i].run);
+        free(s->run[i].decode_ns);
+        free(s->run[i].total_ns);
+    }
+    free(s->run);
+    prompts_free(&s->prompts);
+    spec_tokenizer_free(s->tokenizer);
+    spec_target_free(s->target);
+    cli_list_free(&s->drafters);
+    cli_list_free(&s->stop);
+    memset(s, 0, sizeof *s);
+}
+
+/* ---- drafters ------------------------------------------------------------ */
+
+/* `random` draws from the model's vocabulary unless told otherwise. */
+static char *drafter_text(const live *s, const char *spec) {
+    spec_target_info info = {.size = sizeof info};
+    if (strncmp(spec, "random", 6) != 0 || (spec[6] && spec[6] != ':') || strstr(spec, "vocab="))
+        return bench_format("%s", spec);
+    spec_target_get_info(s->target, &info);
+    return bench_format("%s%cvocab=%zu", spec, spec[6] ? ',' : ':', info.vocab);
+}
+
+int live_open_drafter(const live *s, const char *spec, spec_drafter **out) {
+    spec_message why = {""};
+    char *text = drafter_text(s, spec);
+    int rc = text ? spec_drafter_open(out, text, NULL, &why) : SPEC_ERR_NOMEM;
+    free(text);
+    if (rc == SPEC_OK) return EXIT_DONE;
+    bench_complain("-d %s: %s", spec, why.text[0] ? why.text : spec_strerror(rc));
+    return model_exit_code(rc);
+}
+
+/* Opens every drafter once, so that a wrong name is told before long work. */
+static int check_drafters(const live *s) {
+    int code = EXIT_DONE;
+    for (size_t i = 0; i < s->drafters.n && code == EXIT_DONE; i++) {
+        spec_drafter *d = NULL;
+        code = live_open_drafter(s, s->drafters.item[i], &d);
+        spec_drafter_free(d);
+    }
+    return code;
+}
+
+/* ---- running ------------------------------------------------------------- */
+
+/* The engines of one repetition. */
+typedef struct lap {
+    live *s;
+    size_t number;
+    spec_drafter **drafter;
+    engine **engine;
+    engine_run *run; /* where they write */
+    spec_message why;
+    bool shown;
+    uint64_t next_ns;
+} lap;
+
+static void progress(const lap *r, size_t which, size_t done) {
+    if (!r->shown || bench_now_ns() < r->next_ns) return;
+    fprintf(stderr, "\r\033[K%.24s: round %zu of %llu, %.30s, %zu of %zu requests", r->s->prompts.name,
+            r->number + 1, (unsigned long long)r->s->repeat, r->s->run[which].drafter, done,
+            prompts_requests(&r->s->prompts));
+    fflush(stderr);
+}
+
+static int complain(lap *r, size_t which, int rc) {
+    bench_complain("%s: %s", r->s->run[which].drafter, r->why.text[0] ? r->why.text : spec_strerror(rc));
+    return model_exit_code(rc);
+}
+
+static int open_one(lap *r, size_t i) {
+    live *s = r->s;
+    int code = live_open_drafter(s, i ? s->run[i].drafter : "none", &r->drafter[i]);
+    if (code != EXIT_DONE) return code;
+    int rc =
+        engine_open(&r->engine[i], &s->engine, r->drafter[i], i ? &r->run[0] : NULL, &r->run[i], &r->why);
+    return rc == SPEC_OK ? EXIT_DONE : complain(r, i, rc);
+}
+
+/* Decodes one request with engine i, or with batches all of them. */
+static int advance(lap *r, size_t i, bool *more) {
+    bool whole_run = r->s->batch > 1;
+    size_t done = 0;
+    int rc = SPEC_OK;
+    do {
+        rc = engine_next(r->engine[i], more);
+        progress(r, i, ++done);
+    } while (rc == SPEC_OK && *more && whole_run);
+    return rc == SPEC_OK ? EXIT_DONE : complain(r, i, rc);
+}
+
+static int decode(lap *r) {
+    bool more = true;
+    int code = EXIT_DONE;
+    while (code == EXIT_DONE && more) {
+        bool any = false;
+        for (size_t i = 0; i < r->s->n_runs && code == EXIT_DONE; i++) {
+            code = advance(r, i, &more);
+            any = any || more;
+        }
+        more = any && r->s->batch == 1;
+    }
+    return code;
+}
+
+static int close_all(lap *r, int code) {
+    for (size_t i = 0; i < r->s->n_runs; i++) {
+        if (engine_close(r->engine[i]) != SPEC_OK && code == EXIT_DONE) code = complain(r, i, SPEC_ERR_NOMEM);
+        spec_drafter_free(r->drafter[i]);
+    }
+    if (r->shown) fputs("\r\033[K", stderr);
+    return code;
+}
+
+/* Every repetition must say what plain decoding said; the first one's accounts are kept. */
+static void settle(lap *r, live_times *times) {
+    live *s = r->s;
+    engine_run *plain = r->number ? &s->run[0].run : &r->run[0];
+    for (size_t i = 0; i < s->n_runs; i++) {
+        live_run *l = &s->run[i];
+        live_times_take(times, i, r->number, &r->run[i]);
+        if (l->identical) l->identical = engine_same(plain, &r->run[i], &l->differs_response, &l->differs_at);
+    }
+    for (size_t i = 0; i < s->n_runs && r->number == 0; i++) {
+        s->run[i].run = r->run[i];
+        memset(&r->run[i], 0, sizeof r->run[i]);
+    }
+}
+
+static int one_round(live *s, size_t number, live_times *times) {
+    lap r = {.s = s, .number = number, .shown = !s->quiet && isatty(STDERR_FILENO)};
+    r.drafter = specp_calloc(NULL, s->n_runs, sizeof *r.drafter);
+    r.engine = specp_calloc(NULL, s->n_runs, sizeof *r.engine);
+    r.run = specp_calloc(NULL, s->n_runs, sizeof *r.run);
+    int code = r.drafter && r.engine && r.run ? EXIT_DONE : EXIT_CHECK;
+    if (code != EXIT_DONE) bench_complain("out of memory");
+    for (size_t i = 0; i < s->n_runs && code == EXIT_DONE; i++) code = open_one(&r, i);
+    if (code == EXIT_DONE) code = decode(&r);
+    if (r.engine && r.drafter) code = close_all(&r, code);
+    if (code == EXIT_DONE) settle(&r, times);
+    for (size_t i = 0; r.run && i < s->n_runs; i++) engine_release(&r.run[i]);
+    free(r.drafter);
+    free(r.engine);
+    free(r.run);
+    return code;
+}
+
+static int run_all(live *s) {
+    live_times times = {0};
+    s->n_runs = s->drafters.n + 1;
+    s->run = specp_calloc(NULL, s->n_runs, sizeof *s->run);
+    int code = s->run && live_times_init(&times, s) == SPEC_OK ? EXIT_DONE : EXIT_CHECK;
+    if (!s->run) s->n_runs = 0;
+    if (code != EXIT_DONE) bench_complain("out of memory");
+    for (size_t i = 0; i < s->n_runs; i++) {
+        s->run[i].drafter = i ? s->drafters.item[i - 1] : "plain";
+        s->run[i].identical = true;
+    }
+    for (size_t k = 0; k < s->repeat && code == EXIT_DONE; k++) code = one_round(s, k, &times);
+    if (code == EXIT_DONE && live_times_finish(&times, s) != SPEC_OK) {
+        bench_complain("out of memory");
+        code = EXIT_CHECK;
+    }
+    live_times_release(&times);
+    return code;
+}
+
+/* ---- loading ------------------------------------------------------------- */
+
+static int load_tokenizer(live *s) {
+    spec_message why = {""};
+    spec_target_info info = {.size = sizeof info};
+    bool needed = prompts_have_text(&s->prompts) || s->stop.n;
+    int rc = spec_tokenizer_open(&s->tokenizer, spec_target_tensors(s->target), NULL, &why);
+    spec_target_get_info(s->target, &info);
+    if (rc == SPEC_OK) rc = spec_tokenizer_fits(s->tokenizer, info.vocab, &why);
+    if (rc == SPEC_OK || !needed) return EXIT_DONE;
+    bench_complain("%s: text needs the model's tokenizer: %s", s->model.path, why.text);
+    return model_exit_code(rc);
+}
+
+static int load_prompts(live *s) {
+    spec_message why = {""};
+    int rc = SPEC_OK;
+    if (s->prompt_file) rc = prompts_load(&s->prompts, s->prompt_file, s->skip_bad, &why);
+    if (rc == SPEC_OK && s->prompt_text) rc = prompts_add(&s->prompts, "", "", s->prompt_text, NULL, 0);
+    if (rc == SPEC_OK && s->limit) prompts_cut(&s->prompts, (size_t)s->limit);
+    if (rc != SPEC_OK) {
+        bench_complain("%s", why.text[0] ? why.text : spec_strerror(rc));
+        return model_exit_code(rc);
+    }
+    if (s->prompts.n) return EXIT_DONE;
+    bench_complain("%s: expected at least one prompt, found none", s->prompt_file);
+    return EXIT_USAGE;
+}
+
+static int find_chat(live *s, spec_chat *out) {
+    spec_tokenizer_info info = {.size = sizeof info};
+    *out = SPEC_CHAT_NONE;
+    if (s->chat && strcmp(s->chat, "auto") != 0) return spec_chat_find(s->chat, out);
+    if (s->chat && s->tokenizer && spec_tokenizer_get_info(s->tokenizer, &info) == SPEC_OK &&
+        info.chat_template)
+        return spec_chat_detect(info.chat_template, info.n_chat_template, out);
+    return s->chat ? SPEC_ERR_NOT_FOUND : SPEC_OK;
+}
+
+static int settle_chat(live *s) {
+    if (find_chat(s, &s->engine.chat) == SPEC_OK) return EXIT_DONE;
+    bench_complain(strcmp(s->chat, "auto")
+                       ? "--chat: there is no template '%s'; 'specbench run --help' lists them"
+                       : "--chat %s: the model file has no template that is known; name one",
+                   s->chat);
+    return EXIT_USAGE;
+}
+
+static int settle_engine(live *s) {
+    s->sampling = (spec_sampling){.size = sizeof s->sampling,
+                                  .temperature = (float)s->temperature,
+                                  .top_k = (uint32_t)s->top_k,
+                                  .top_p = (float)s->top_p,
+                                  .min_p = (float)s->min_p,
+                                  .repetition_penalty = (float)s->penalty};
+    s->engine.target = s->target;
+    s->engine.tokenizer = s->tokenizer;
+    s->engine.prompts = &s->prompts;
+    s->engine.max_tokens = (size_t)s->max_tokens;
+    s->engine.budget = (uint32_t)s->budget;
+    s->engine.batch = (size_t)s->batch;
+    s->engine.sampling = &s->sampling;
+    s->engine.seed = s->seed;
+    s->engine.ignore_eos = s->ignore_eos;
+    s->engine.stop = &s->stop;
+    return settle_chat(s);
+}
+
+static int check_output(const char *option, const char *path) {
+    spec_message why;
+    if (!path || strcmp(path, "-") == 0 || bench_check_writable(path, &why) == SPEC_OK) return EXIT_DONE;
+    bench_complain("%s: %s", option, why.text);
+    return EXIT_USAGE;
+}
+
+static int load(live *s) {
+    int code = check_output("--json", s->json);
+    if (code == EXIT_DONE) code = check_output("--record", s->record);
+    if (code == EXIT_DONE && s->prompts.n == 0) code = load_prompts(s);
+    if (code == EXIT_DONE) code = model_open(&s->target, &s->model, s->quiet);
+    if (code == EXIT_DONE) code = load_tokenizer(s);
+    if (code == EXIT_DONE) code = check_drafters(s);
+    return code == EXIT_DONE ? settle_engine(s) : code;
+}
+
+/* ---- after the run ------------------------------------------------------- */
+
+static int show(live *s) {
+    spec_message why;
+    bool json_to_stdout = s->json && strcmp(s->json, "-") == 0;
+    if (!s->quiet) report_live(s, json_to_stdout ? stderr : stdout);
+    if (s->json && !json_to_stdout && bench_write_file(s->json, report_live_json, s, &why) != SPEC_OK) {
+        bench_complain("%s", why.text);
+        return EXIT_USAGE;
+    }
+    if (!json_to_stdout || report_live_json(stdout, s) == 0) return EXIT_DONE;
+    if (!ferror(stdout)) bench_complain("cannot make the JSON report: out of memory");
+    return ferror(stdout) ? EXIT_USAGE : EXIT_CHECK;
+}
+
+/* What must hold, or the exit status tells. The BLAS modes promise nothing. */
+static int verdict(const live *s) {
+    int code = EXIT_DONE;
+    for (size_t i = 0; i < s->n_runs; i++) {
+        const live_run *r = &s->run[i];
+        const engine_response *at = &r->run.response[r->differs_response];
+        if (!r->identical && s->model.target.matmul == SPEC_MATMUL_EXACT) {
+            bench_complain("%s: the output differs from plain decoding's, prompt %zu, token %zu", r->drafter,
+                           at->prompt + 1, r->differs_at);
+            code = EXIT_CHECK;
+        }
+        if (r->replay == LIVE_REPLAY_DIFFERS) {
+            bench_complain("%s: replaying the record gives another acceptance than the live run: %s",
+                           r->drafter, r->replay_note);
+            code = EXIT_CHECK;
+        }
+    }
+    return code;
+}
+
+int live_execute(live *s) {
+    struct rusage usage;
+    int code = load(s);
+    if (code == EXIT_DONE) code = run_all(s);
+    if (code == EXIT_DONE) code = live_record(s);
+    if (code != EXIT_DONE) return code;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
+    code = show(s);
+    return code == EXIT_DONE ? verdict(s) : code;
+}
