@@ -50,8 +50,11 @@ LANES_INLINE lanes lanes_load_half(const void *p) {
 }
 
 LANES_INLINE lanes lanes_load_bf16(const void *p) {
-    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    /* element i to the upper half of lane i, zeros below, by one permutation */
+    const __m512i to = _mm512_set_epi16(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6,
+                                        6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    __m512i b = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, to, b));
 }
 
 /* out[i] = the lanes of v[i] folded by halves. Each step folds two registers into one; groups of
@@ -199,6 +202,15 @@ LANES_INLINE void lanes_fold16(const lanes *v, float *out) {
 }
 
 #endif
+
+/* Keeps a value that is used several times in a register: compilers like to load it anew each time. */
+LANES_INLINE void lanes_hold(lanes *a) {
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(*a));
+#else
+    (void)a;
+#endif
+}
 
 /* The first n lanes from memory, the others `rest`; and only the first n to memory. */
 LANES_INLINE lanes lanes_load_part(const float *p, size_t n, float rest) {
