@@ -1,51 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Loading models: what is read from a file of either kind, against what the file was made of. */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
-#include "support.h"
-#include "tiny_model.h"
+#include "model_world.h"
 
 static const char *const arch_names[] = {"llama", "mistral", "mixtral", "qwen2",
                                          "qwen3", "gemma2",  "gemma3",  "olmo2"};
 #define N_ARCHS (sizeof arch_names / sizeof arch_names[0])
-
-typedef struct world {
-    support_tmp tmp;
-    specp_team *team;
-} world;
-
-static int set_up(void **state) {
-    world *w = calloc(1, sizeof *w);
-    support_tmp_make(&w->tmp);
-    if (specp_team_new(&w->team, 2, NULL) != SPEC_OK) return -1;
-    *state = w;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    world *w = *state;
-    specp_team_free(w->team);
-    support_tmp_remove(&w->tmp);
-    free(w);
-    return 0;
-}
-
-static void load_path(const world *w, const char *path, specp_model *m) {
-    spec_message why;
-    spec_target_options o = {.size = sizeof o};
-    if (specp_model_load(m, path, w->team, &o, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
-}
-
-static void load(const world *w, const tiny_model *t, specp_model *m) {
-    char path[256];
-    bool hf = t->format == SPEC_FORMAT_SAFETENSORS;
-    support_tmp_path(&w->tmp, hf ? "folder" : "model.gguf", path, sizeof path);
-    tiny_model_write(t, path);
-    load_path(w, path, m);
-}
 
 /* ---- sizes --------------------------------------------------------------------- */
 
@@ -119,7 +80,7 @@ static void every_architecture_in_both_formats(void **state) {
             tiny_model t = tiny_model_of(arch_names[a]);
             t.format = variant & 1 ? SPEC_FORMAT_SAFETENSORS : SPEC_FORMAT_GGUF;
             if (variant & 2) t.tied = !t.tied;
-            load(*state, &t, &m);
+            model_world_load(*state, &t, &m);
             assert_model(&m, &t);
             assert_int_equal(m.neox, (variant & 1) || strcmp(m.arch->name, "llama") != 0);
             specp_model_release(&m);
@@ -187,9 +148,9 @@ static void both_formats_give_one_model(void **state) {
     for (size_t a = 0; a < N_ARCHS; a++) {
         specp_model gguf, hf;
         tiny_model t = tiny_model_of(arch_names[a]);
-        load(*state, &t, &gguf);
+        model_world_load(*state, &t, &gguf);
         t.format = SPEC_FORMAT_SAFETENSORS;
-        load(*state, &t, &hf);
+        model_world_load(*state, &t, &hf);
         for (size_t i = 0; i < gguf.n_layers; i++) assert_equal_layers(&gguf, &hf, i);
         assert_equal_matrices(&gguf.embed, &hf.embed, 0);
         assert_equal_matrices(&gguf.output, &hf.output, 0);
@@ -218,7 +179,7 @@ static void nested_config(void **state) {
     const char *const dropped[] = {"num_attention_heads", "num_key_value_heads", "head_dim",
                                    "max_position_embeddings"};
     for (size_t i = 0; i < 4; i++) t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, dropped[i], 0, NULL};
-    load(*state, &t, &m);
+    model_world_load(*state, &t, &m);
     assert_model(&m, &t);
     specp_model_release(&m);
 }
@@ -235,7 +196,7 @@ static void every_type(void **state) {
         t.dim = t.ff = 256;
         t.head_dim = 64;
         t.type = types[i];
-        load(*state, &t, &m);
+        model_world_load(*state, &t, &m);
         assert_model(&m, &t);
         assert_int_equal(m.layer[1].q.type, types[i]);
         assert_int_equal(m.embed.type, types[i]);
@@ -260,7 +221,7 @@ static void count_progress(void *user, size_t done, size_t of) {
 static void progress_ends_with_all(void **state) {
     static const char *const archs[] = {"llama", "gemma2", "mixtral"};
     for (size_t i = 0; i < 3; i++) {
-        world *w = *state;
+        model_world *w = *state;
         char path[256];
         specp_model m;
         progress p = {0};
@@ -275,185 +236,6 @@ static void progress_ends_with_all(void **state) {
     }
 }
 
-/* ---- windows ------------------------------------------------------------------------ */
-
-static void assert_windows(world *w, const tiny_model *t, const char *expected) {
-    specp_model m;
-    load(w, t, &m);
-    assert_int_equal(strlen(expected), m.n_layers);
-    for (size_t i = 0; i < m.n_layers; i++) {
-        assert_int_equal(m.layer[i].window, expected[i] == 'w' ? t->window : 0);
-        assert_int_equal(m.layer[i].rope, expected[i] == 'w' && m.arch->local_rope_base != 0);
-    }
-    specp_model_release(&m);
-}
-
-static tiny_model hf_model(const char *arch, size_t layers, size_t window, const char *config) {
-    tiny_model t = tiny_model_of(arch);
-    t.format = SPEC_FORMAT_SAFETENSORS;
-    t.layers = layers;
-    t.window = window;
-    t.config = config;
-    return t;
-}
-
-static void windows_of_layers(void **state) {
-    tiny_model t = tiny_model_of("gemma2");
-    t.layers = 5;
-    assert_windows(*state, &t, "w.w.w");
-    t = tiny_model_of("gemma3");
-    assert_windows(*state, &t, "wwwww.w");
-    t.edit[t.n_edits++] = (tiny_edit){TINY_UINT, "gemma3.attention.sliding_window_pattern", 3, NULL};
-    assert_windows(*state, &t, "ww.ww.w");
-    t = tiny_model_of("gemma3");
-    t.window = 0;
-    assert_windows(*state, &t, ".......");
-    t = tiny_model_of("mistral");
-    assert_windows(*state, &t, "ww");
-    t = tiny_model_of("llama");
-    assert_windows(*state, &t, "..");
-}
-
-static void windows_in_config_json(void **state) {
-    tiny_model t = hf_model("mistral", 2, 24, NULL);
-    assert_windows(*state, &t, "ww");
-    t = hf_model("mistral", 2, 0, "\"sliding_window\": null");
-    assert_windows(*state, &t, "..");
-    t = hf_model("qwen2", 3, 16, "\"use_sliding_window\": false");
-    assert_windows(*state, &t, "...");
-    t = hf_model("qwen2", 3, 16, "\"use_sliding_window\": true, \"max_window_layers\": 2");
-    assert_windows(*state, &t, "..w");
-    t = hf_model("qwen3", 3, 16,
-                 "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]");
-    assert_windows(*state, &t, ".w.");
-    t = hf_model("gemma3", 7, 12, "\"sliding_window_pattern\": 4");
-    assert_windows(*state, &t, "www.www");
-}
-
-/* ---- frequencies and scales ------------------------------------------------------------ */
-
-static void assert_frequencies(const double *freq, size_t n, double base, double factor) {
-    for (size_t j = 0; j < n; j++) {
-        double expected = pow(base, -(double)j / (double)n) / factor;
-        assert_true(fabs(freq[j] / expected - 1) < 1e-14);
-    }
-}
-
-static void rope_scalings(void **state) {
-    specp_model m;
-    tiny_model t = tiny_model_of("llama");
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 8, 500000, 1);
-    assert_null(m.rope_freq[1]);
-    specp_model_release(&m);
-    t.n_edits = 2;
-    t.edit[0] = (tiny_edit){TINY_TEXT, "llama.rope.scaling.type", 0, "linear"};
-    t.edit[1] = (tiny_edit){TINY_FLOAT, "llama.rope.scaling.factor", 4, NULL};
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 8, 500000, 4);
-    specp_model_release(&m);
-    t.edit[0].text = "none";
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 8, 500000, 1);
-    specp_model_release(&m);
-    t.edit[0] = (tiny_edit){TINY_UINT, "llama.rope.dimension_count", 8, NULL};
-    t.n_edits = 1;
-    load(*state, &t, &m);
-    assert_int_equal(m.rope_dim, 8);
-    assert_frequencies(m.rope_freq[0], 4, 500000, 1);
-    specp_model_release(&m);
-    t = tiny_model_of("gemma3");
-    t.n_edits = 2;
-    t.edit[0] = (tiny_edit){TINY_FLOAT, "gemma3.rope.scaling.factor", 8, NULL};
-    t.edit[1] = (tiny_edit){TINY_FLOAT, "gemma3.rope.freq_base", 1e6, NULL};
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 12, 1e6, 8);
-    assert_frequencies(m.rope_freq[1], 12, 10000, 1);
-    specp_model_release(&m);
-}
-
-static void rope_scalings_in_config_json(void **state) {
-    specp_model m;
-    tiny_model t = hf_model("llama", 2, 0, "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.5}");
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 8, 500000, 2.5);
-    specp_model_release(&m);
-    t.config = "\"rope_scaling\": {\"rope_type\": \"default\"}";
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 8, 500000, 1);
-    specp_model_release(&m);
-    t.config = "\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2, \"rope_theta\": 7000}";
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 8, 7000, 2);
-    specp_model_release(&m);
-    t.config = "\"partial_rotary_factor\": 0.5";
-    load(*state, &t, &m);
-    assert_int_equal(m.rope_dim, 8);
-    specp_model_release(&m);
-    t = hf_model("gemma3", 7, 12, "\"rope_local_base_freq\": 5000");
-    load(*state, &t, &m);
-    assert_frequencies(m.rope_freq[0], 12, 10000, 1);
-    assert_frequencies(m.rope_freq[1], 12, 5000, 1);
-    specp_model_release(&m);
-}
-
-/* llama 3's: the frequencies of wavelengths far below the original context stay, those far above are divided
- * by the factor, the rest lie between. */
-static void llama3_scaling(void **state) {
-    specp_model m;
-    tiny_model t = hf_model("llama", 2, 0, NULL);
-    t.rope_factors = true; /* factor 8, low 1, high 4, 64 tokens */
-    load(*state, &t, &m);
-    for (size_t j = 0; j < 8; j++) {
-        double plain = pow(500000, -(double)j / 8.0), wave = 6.283185307179586 / plain;
-        double share = (64 / wave - 1) / (4 - 1), expected = plain;
-        if (wave > 64)
-            expected = plain / 8;
-        else if (wave >= 16)
-            expected = (1 - share) * plain / 8 + share * plain;
-        assert_true(fabs(m.rope_freq[0][j] / expected - 1) < 1e-14);
-    }
-    specp_model_release(&m);
-    t.format = SPEC_FORMAT_GGUF; /* a tensor of divisors, powers of two */
-    load(*state, &t, &m);
-    const spec_tensor *factors = spec_tensors_find(m.file, "rope_freqs.weight");
-    for (size_t j = 0; j < 8; j++) {
-        float factor;
-        memcpy(&factor, (const char *)factors->data + 4 * j, sizeof factor);
-        double expected = pow(500000, -(double)j / 8.0) / (double)factor;
-        assert_true(fabs(m.rope_freq[0][j] / expected - 1) < 1e-14);
-    }
-    specp_model_release(&m);
-}
-
-static void assert_scales(world *w, const tiny_model *t, double attn, double embed, double cap,
-                          double final) {
-    specp_model m;
-    load(w, t, &m);
-    assert_true(fabs((double)m.attn_scale * sqrt(attn) - 1) < 1e-7);
-    assert_true(fabs((double)m.embed_scale / sqrt(embed) - 1) < 1e-7);
-    assert_true(m.attn_softcap == (float)cap && m.final_softcap == (float) final);
-    specp_model_release(&m);
-}
-
-static void scales(void **state) {
-    tiny_model t = tiny_model_of("llama");
-    assert_scales(*state, &t, 16, 1, 0, 0);
-    t = tiny_model_of("gemma2");
-    assert_scales(*state, &t, 24, 64, 5, 3);
-    t.n_edits = 2;
-    t.edit[0] = (tiny_edit){TINY_DROP, "gemma2.attn_logit_softcapping", 0, NULL};
-    t.edit[1] = (tiny_edit){TINY_DROP, "gemma2.final_logit_softcapping", 0, NULL};
-    t.layers = 46; /* the size whose scores are scaled by dim / heads */
-    assert_scales(*state, &t, 16, 64, 50, 30);
-    t = tiny_model_of("gemma3");
-    assert_scales(*state, &t, 24, 64, 0, 0);
-    t = hf_model("gemma2", 2, 12, NULL);
-    t.n_edits = 1;
-    t.edit[0] = (tiny_edit){TINY_UINT, "query_pre_attn_scalar", 40, NULL};
-    assert_scales(*state, &t, 40, 64, 5, 3);
-}
-
 /* Biases are read wherever there are some. */
 static void biases_where_present(void **state) {
     specp_model m;
@@ -461,7 +243,7 @@ static void biases_where_present(void **state) {
     t.n_edits = 2;
     t.edit[0] = (tiny_edit){TINY_ADD, "blk.1.attn_output.bias", 64, NULL};
     t.edit[1] = (tiny_edit){TINY_ADD, "blk.0.attn_k.bias", 32, NULL};
-    load(*state, &t, &m);
+    model_world_load(*state, &t, &m);
     assert_non_null(m.layer[1].o_bias);
     assert_null(m.layer[0].o_bias);
     assert_non_null(m.layer[0].k_bias);
@@ -471,13 +253,94 @@ static void biases_where_present(void **state) {
 static void experts_one_by_one(void **state) {
     specp_model stacked, split;
     tiny_model t = tiny_model_of("mixtral");
-    load(*state, &t, &stacked);
+    model_world_load(*state, &t, &stacked);
     t.split_experts = true;
-    load(*state, &t, &split);
+    model_world_load(*state, &t, &split);
     assert_null(spec_tensors_find(split.file, "blk.0.ffn_up_exps.weight"));
     for (size_t i = 0; i < split.n_layers; i++) assert_equal_layers(&stacked, &split, i);
     specp_model_release(&stacked);
     specp_model_release(&split);
+}
+
+/* ---- recorded models ------------------------------------------------------------------ */
+
+typedef struct known {
+    const char *path, *arch;
+    size_t vocab, dim, layers, heads, kv_heads, head_dim, ff, experts, context;
+    bool tied;
+    spec_type type; /* of the first layer's q */
+} known;
+
+static void recorded_models(void **state) {
+    static const known models[] = {
+        {"golden/models/llama-d256/F32.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_F32},
+        {"golden/models/llama-d256/F16.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_F16},
+        {"golden/models/llama-d256/BF16.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_BF16},
+        {"golden/models/llama-d256/Q8_0.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_Q8_0},
+        {"golden/models/llama-d256/Q4_0.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_Q4_0},
+        {"golden/models/llama-d256/Q4_K.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_Q4_K},
+        {"golden/models/llama-d256/Q6_K.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_Q6_K},
+        {"golden/models/llama-d256/Q4_K_M.gguf", "llama", 320, 256, 2, 4, 1, 64, 512, 0, 512, false,
+         SPEC_TYPE_Q4_K},
+        {"golden/models/llama-d64/F32.gguf", "llama", 512, 64, 3, 4, 2, 16, 160, 0, 512, false,
+         SPEC_TYPE_F32},
+        {"golden/models/llama-d64/Q8_0.gguf", "llama", 512, 64, 3, 4, 2, 16, 160, 0, 512, false,
+         SPEC_TYPE_Q8_0},
+        {"golden/models/llama-ropefreqs/F32.gguf", "llama", 512, 64, 2, 2, 1, 32, 96, 0, 512, true,
+         SPEC_TYPE_F32},
+        {"golden/models/qwen2/F16.gguf", "qwen2", 512, 64, 3, 4, 2, 16, 160, 0, 512, true, SPEC_TYPE_F16},
+        {"golden/models/qwen3/Q8_0.gguf", "qwen3", 512, 64, 2, 4, 2, 32, 160, 0, 512, true, SPEC_TYPE_Q8_0},
+        {"golden/models/gemma2/F32.gguf", "gemma2", 512, 32, 26, 2, 1, 24, 48, 0, 512, true, SPEC_TYPE_F32},
+        {"golden/models/gemma3/F32.gguf", "gemma3", 512, 64, 7, 2, 1, 48, 96, 0, 512, true, SPEC_TYPE_F32},
+        {"golden/models/mixtral/Q8_0.gguf", "llama", 512, 64, 2, 4, 2, 16, 96, 8, 512, false, SPEC_TYPE_Q8_0},
+        {"golden/models/olmo2/F32.gguf", "olmo2", 512, 64, 2, 4, 4, 16, 96, 0, 512, false, SPEC_TYPE_F32},
+        {"golden/stories260K/stories260K-Q4_0.gguf", "llama", 512, 64, 5, 8, 4, 8, 172, 0, 512, false,
+         SPEC_TYPE_Q4_0},
+        {"golden/stories260K/checkpoint_legacy.bin", "llama", 512, 64, 5, 8, 4, 8, 172, 0, 512, true,
+         SPEC_TYPE_F32},
+        {"golden/heads/target", "llama", 512, 64, 8, 4, 2, 16, 160, 0, 2048, false, SPEC_TYPE_F32},
+    };
+    char path[256];
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        const known *k = &models[i];
+        specp_model m;
+        if (!support_shared(k->path, path, sizeof path)) SUPPORT_SKIP_NO_SHARED();
+        model_world_load_path(*state, path, &m);
+        assert_string_equal(m.arch->name, k->arch);
+        assert_true(m.vocab == k->vocab && m.dim == k->dim && m.n_layers == k->layers &&
+                    m.n_heads == k->heads);
+        assert_true(m.n_kv_heads == k->kv_heads && m.head_dim == k->head_dim && m.n_ff == k->ff);
+        assert_true(m.n_experts == k->experts && m.train_context == k->context && m.tied == k->tied);
+        assert_true(m.layer[0].q.type == k->type && m.bos == 1 && m.eos == 2);
+        for (size_t l = 0; l < m.n_layers; l++) assert_layer(&m, &m.layer[l]);
+        specp_model_release(&m);
+    }
+}
+
+/* The same weights as a checkpoint of llama2.c and as a GGUF file. */
+static void recorded_checkpoint(void **state) {
+    char path[256];
+    specp_model bin, gguf;
+    if (!support_shared("golden/stories260K/checkpoint_legacy.bin", path, sizeof path))
+        SUPPORT_SKIP_NO_SHARED();
+    model_world_load_path(*state, path, &bin);
+    if (!support_shared("golden/stories260K/stories260K-F32.gguf", path, sizeof path))
+        SUPPORT_SKIP_NO_SHARED();
+    model_world_load_path(*state, path, &gguf);
+    for (size_t i = 0; i < bin.n_layers; i++) assert_equal_layers(&bin, &gguf, i);
+    assert_equal_matrices(&bin.output, &gguf.output, 0);
+    assert_equal_vectors(bin.output_norm, gguf.output_norm, bin.dim);
+    assert_memory_equal(bin.rope_freq[0], gguf.rope_freq[0], bin.rope_dim / 2 * sizeof(double));
+    assert_true(bin.eps == gguf.eps && bin.attn_scale == gguf.attn_scale && bin.neox == gguf.neox);
+    specp_model_release(&bin);
+    specp_model_release(&gguf);
 }
 
 int main(void) {
@@ -487,14 +350,10 @@ int main(void) {
         cmocka_unit_test(nested_config),
         cmocka_unit_test(every_type),
         cmocka_unit_test(progress_ends_with_all),
-        cmocka_unit_test(windows_of_layers),
-        cmocka_unit_test(windows_in_config_json),
-        cmocka_unit_test(rope_scalings),
-        cmocka_unit_test(rope_scalings_in_config_json),
-        cmocka_unit_test(llama3_scaling),
-        cmocka_unit_test(scales),
         cmocka_unit_test(biases_where_present),
         cmocka_unit_test(experts_one_by_one),
+        cmocka_unit_test(recorded_models),
+        cmocka_unit_test(recorded_checkpoint),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, model_world_set_up, model_world_tear_down);
 }

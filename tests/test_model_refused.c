@@ -3,43 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
-#include "support.h"
-#include "tiny_model.h"
+#include "model_world.h"
 
-typedef struct world {
-    support_tmp tmp;
-    specp_team *team;
-} world;
-
-static int set_up(void **state) {
-    world *w = calloc(1, sizeof *w);
-    support_tmp_make(&w->tmp);
-    if (specp_team_new(&w->team, 2, NULL) != SPEC_OK) return -1;
-    *state = w;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    world *w = *state;
-    specp_team_free(w->team);
-    support_tmp_remove(&w->tmp);
-    free(w);
-    return 0;
-}
-
-static const char *write_model(const world *w, const tiny_model *t, char *path, size_t n) {
-    bool hf = t->format == SPEC_FORMAT_SAFETENSORS;
-    support_tmp_path(&w->tmp, hf ? "folder" : "model.gguf", path, n);
-    tiny_model_write(t, path);
-    return path;
-}
-
-static int try_load(const world *w, const char *path, const spec_allocator *alloc, spec_message *why) {
-    specp_model m, empty;
-    spec_target_options o = {.size = sizeof o};
-    memset(&empty, 0, sizeof empty);
-    int err = specp_model_load(&m, path, w->team, &o, alloc, why);
+static int try_load(const model_world *w, const char *path, const spec_allocator *alloc, spec_message *why) {
+    specp_model m;
+    int err = model_world_try(w, path, alloc, &m, why);
     if (err == SPEC_OK)
         specp_model_release(&m);
     else /* on error it is empty */
@@ -56,11 +24,11 @@ typedef struct refusal {
     const char *says;
 } refusal;
 
-static void assert_refused(const world *w, tiny_model t, const refusal *r) {
+static void assert_refused(const model_world *w, tiny_model t, const refusal *r) {
     char path[256];
     spec_message why;
     for (size_t i = 0; i < 2 && r->edit[i].name != NULL; i++) t.edit[t.n_edits++] = r->edit[i];
-    write_model(w, &t, path, sizeof path);
+    model_world_write(w, &t, path, sizeof path);
     int err = try_load(w, path, NULL, &why);
     if (err != r->err || strstr(why.text, r->says) == NULL || strncmp(why.text, path, strlen(path)) != 0)
         fail_msg("%s: %d \"%s\", expected %d and \"%s\"", r->edit[0].name, err, why.text, r->err, r->says);
@@ -290,23 +258,23 @@ static void folders(void **state) {
 
 /* Numbers that differ between layers, in GGUF an array. */
 static void layers_that_differ(void **state) {
-    const world *w = *state;
+    const model_world *w = *state;
     char path[256];
     spec_message why;
     tiny_model t = tiny_model_of("llama");
     t.format = SPEC_FORMAT_SAFETENSORS;
     t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, "num_key_value_heads", 0, NULL};
     t.config = "\"num_key_value_heads\": [2, 2]";
-    write_model(w, &t, path, sizeof path);
+    model_world_write(w, &t, path, sizeof path);
     assert_int_equal(try_load(w, path, NULL, &why), SPEC_OK);
     t.config = "\"num_key_value_heads\": [2, 1]";
-    write_model(w, &t, path, sizeof path);
+    model_world_write(w, &t, path, sizeof path);
     assert_int_equal(try_load(w, path, NULL, &why), SPEC_ERR_UNSUPPORTED);
     assert_non_null(strstr(why.text, "config.num_key_value_heads differs from layer to layer"));
 }
 
 static void files_that_are_no_models(void **state) {
-    const world *w = *state;
+    const model_world *w = *state;
     char path[256];
     spec_message why;
     support_tmp_path(&w->tmp, "nothing", path, sizeof path);
@@ -318,7 +286,7 @@ static void files_that_are_no_models(void **state) {
 
 /* ---- memory -------------------------------------------------------------------------- */
 
-static void refuse_all(const world *w, const char *path) {
+static void refuse_all(const model_world *w, const char *path) {
     support_heap heap;
     support_heap_init(&heap);
     spec_allocator alloc = support_alloc(&heap);
@@ -342,15 +310,15 @@ static void memory_that_runs_out(void **state) {
     tiny_model t = tiny_model_of("mixtral");
     t.type = SPEC_TYPE_Q8_0;
     t.rope_factors = true;
-    refuse_all(*state, write_model(*state, &t, path, sizeof path));
+    refuse_all(*state, model_world_write(*state, &t, path, sizeof path));
     t = tiny_model_of("gemma3");
     t.format = SPEC_FORMAT_SAFETENSORS;
-    refuse_all(*state, write_model(*state, &t, path, sizeof path));
+    refuse_all(*state, model_world_write(*state, &t, path, sizeof path));
 }
 
 /* A truncated or damaged file is refused or loaded, never worse. */
 static void random_damage(void **state) {
-    const world *w = *state;
+    const model_world *w = *state;
     char path[256];
     size_t n, loaded = 0, refused = 0;
     spec_message why;
@@ -359,7 +327,7 @@ static void random_damage(void **state) {
     t.dim = 16;
     t.ff = 16;
     t.vocab = 16;
-    char *file = support_read_file(write_model(w, &t, path, sizeof path), &n);
+    char *file = support_read_file(model_world_write(w, &t, path, sizeof path), &n);
     for (int round = 0; round < 300; round++) {
         uint32_t at = support_rng_below(&r, 6000);
         char old = file[at];
@@ -386,5 +354,5 @@ int main(void) {
         cmocka_unit_test(memory_that_runs_out),
         cmocka_unit_test(random_damage),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, model_world_set_up, model_world_tear_down);
 }
