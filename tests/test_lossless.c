@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lossless, on a real forward pass: for every drafter the text equals plain
+ * decoding's, token for token, greedy and sampled, alone and side by side, with 1 to 4
+ * threads; and after every pass the cache equals a fresh prefill's, bit for bit.
+ *
+ * SOAK=N in the environment asks for N tokens of each instead of a slice (make soak).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "random_model.h"
+#include "support.h"
+
+/* Every drafter that works on tokens, in forms that disagree with the model often
+ * (random), always agree (oracle), branch (suffix), and in between. */
+static const char *const drafters[] = {
+    "oracle",      "random:width=3,len=3",      "suffix",      "suffix:preset=arctic", "suffix:preset=coreml",
+    "pld:n_max=2", "ngram-mod:n=2,min=1,len=6", "ngram-cache",
+};
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+typedef struct world {
+    support_tmp tmp;
+    char model[256];
+    bool stories; /* the trained model of ../shared instead of a random one */
+} world;
+
+typedef struct plan {
+    float temperature;
+    size_t batch;
+    unsigned threads;
+    size_t tokens;    /* of all responses together, about */
+    bool check_cache; /* after every pass */
+} plan;
+
+static size_t soak_tokens(void) {
+    const char *n = getenv("SOAK");
+    return n ? (size_t)strtoull(n, NULL, 10) : 0;
+}
+
+/* ---- prompts ------------------------------------------------------------- */
+
+enum { RESPONSE = 100 };
+
+/* Random tokens with repetitions, as drafters that copy want them. */
+static void make_prompts(prompts *p, const char *model, size_t tokens) {
+    support_rng rng = support_rng_new(support_seed(), 1);
+    size_t n = (tokens + RESPONSE - 1) / RESPONSE, vocab = 300;
+    (void)model;
+    memset(p, 0, sizeof *p);
+    for (size_t i = 0; i < n; i++) {
+        spec_token tok[40];
+        size_t len = 1 + support_rng_below(&rng, 40);
+        for (size_t k = 0; k < len; k++)
+            tok[k] = k > 6 && support_rng_chance(&rng, 0.7)
+                         ? tok[k - 5]
+                         : 3 + (spec_token)support_rng_below(&rng, (uint32_t)vocab - 3);
+        tok[0] = 1;
+        assert_int_equal(prompts_add(p, "", "", NULL, tok, len), SPEC_OK);
+    }
+}
+
+/* ---- running ------------------------------------------------------------- */
+
+static spec_target *open_target(const world *w, unsigned threads) {
+    spec_target_options o = {.size = sizeof o, .threads = threads, .max_context = 256};
+    spec_message why = {""};
+    spec_target *t = NULL;
+    if (spec_target_open(&t, w->model, &o, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+    return t;
+}
+
+static void decode(const engine_settings *s, const char *drafter, const engine_run *plain, engine_run *out) {
+    spec_drafter *d = NULL;
+    engine *e = NULL;
+    spec_message why = {""};
+    char text[64];
+    bool more = true;
+    spec_target_info info = {.size = sizeof info};
+    spec_target_get_info(s->target, &info);
+    snprintf(text, sizeof text, strncmp(drafter, "random", 6) ? "%s" : "%s,vocab=%zu", drafter, info.vocab);
+    if (spec_drafter_open(&d, text, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+    int rc = engine_open(&e, s, d, plain, out, &why);
+    while (rc == SPEC_OK && more) rc = engine_next(e, &more);
+    if (rc != SPEC_OK) fail_msg("%s: %s", drafter, why.text);
+    assert_int_equal(engine_close(e), SPEC_OK);
+    spec_drafter_free(d);
+}
+
+static void compare(const engine_run *plain, const engine_run *with, const char *drafter) {
+    size_t where = 0, at = 0;
+    if (!engine_same(plain, with, &where, &at))
+        fail_msg("%s differs: response %zu, token %zu", drafter, where, at);
+    if (strcmp(drafter, "oracle") == 0) assert_true(with->m.total.steps * 3 < plain->m.total.steps);
+}
+
+static void run_plan(const world *w, const plan *p) {
+    spec_target *t = open_target(w, p->threads);
+    size_t tokens = soak_tokens() ? soak_tokens() : p->tokens, drafted = 0;
+    spec_sampling sampling = {.size = sizeof sampling, .temperature = p->temperature};
+    prompts ask;
+    engine_run plain;
+    make_prompts(&ask, w->model, tokens);
+    engine_settings s = {.target = t,
+                         .prompts = &ask,
+                         .max_tokens = RESPONSE,
+                         .budget = 12,
+                         .batch = p->batch,
+                         .sampling = &sampling,
+                         .seed = support_seed(),
+                         .ignore_eos = true,
+                         .check_cache = p->check_cache};
+    decode(&s, "none", NULL, &plain);
+    assert_true(plain.m.total.out >= tokens);
+    for (size_t i = 0; i < COUNT(drafters); i++) {
+        engine_run run;
+        decode(&s, drafters[i], &plain, &run);
+        compare(&plain, &run, drafters[i]);
+        drafted += run.m.total.drafted;
+        engine_release(&run);
+    }
+    assert_true(drafted > tokens); /* or nothing was tried */
+    engine_release(&plain);
+    prompts_free(&ask);
+    spec_target_free(t);
+}
+
+/* ---- the tests ----------------------------------------------------------- */
+
+static void test_greedy(void **state) {
+    const plan p = {.batch = 1, .threads = 2, .tokens = 2000};
+    run_plan(*state, &p);
+}
+
+static void test_greedy_batch(void **state) {
+    const plan p = {.batch = 8, .threads = 3, .tokens = 2000};
+    run_plan(*state, &p);
+}
+
+static void test_sampled(void **state) {
+    const plan p = {.temperature = 0.7f, .batch = 1, .threads = 1, .tokens = 2000};
+    run_plan(*state, &p);
+}
+
+static void test_sampled_hot(void **state) {
+    const plan p = {.temperature = 1.5f, .batch = 8, .threads = 4, .tokens = 2000};
+    run_plan(*state, &p);
+}
+
+static void test_caches(void **state) {
+    const plan greedy = {.batch = 3, .threads = 2, .tokens = 300, .check_cache = true};
+    const plan sampled = {.temperature = 0.7f, .batch = 1, .threads = 1, .tokens = 200, .check_cache = true};
+    if (soak_tokens()) skip();
+    run_plan(*state, &greedy);
+    run_plan(*state, &sampled);
+}
+
+static int make_random(void **state) {
+    static world w;
+    random_model m = {.shape = "dim=64,layers=3,heads=4,kv=2,hidden=160,vocab=320,context=512",
+                      .type = "Q8_0",
+                      .seed = support_seed()};
+    spec_message why = {""};
+    support_tmp_make(&w.tmp);
+    support_tmp_path(&w.tmp, "random.gguf", w.model, sizeof w.model);
+    if (random_model_write(w.model, &m, &why) != SPEC_OK) fail_msg("%s", why.text);
+    *state = &w;
+    return 0;
+}
+
+static int remove_random(void **state) {
+    support_tmp_remove(&((world *)*state)->tmp);
+    return 0;
+}
+
+static int find_stories(void **state) {
+    static world w = {.stories = true};
+    if (!support_shared("golden/stories260K/stories260K-Q8_0.gguf", w.model, sizeof w.model))
+        w.model[0] = '\0';
+    *state = &w;
+    return 0;
+}
+
+static void stories(void **state, void (*test)(void **)) {
+    if (!((world *)*state)->model[0]) SUPPORT_SKIP_NO_SHARED();
+    test(state);
+}
+
+static void test_stories_greedy(void **state) { stories(state, test_greedy); }
+static void test_stories_batch(void **state) { stories(state, test_greedy_batch); }
+static void test_stories_sampled(void **state) { stories(state, test_sampled); }
+static void test_stories_hot(void **state) { stories(state, test_sampled_hot); }
+static void test_stories_caches(void **state) { stories(state, test_caches); }
+
+int main(void) {
+    const struct CMUnitTest random_weights[] = {
+        cmocka_unit_test(test_greedy),  cmocka_unit_test(test_greedy_batch),
+        cmocka_unit_test(test_sampled), cmocka_unit_test(test_sampled_hot),
+        cmocka_unit_test(test_caches),
+    };
+    const struct CMUnitTest trained[] = {
+        cmocka_unit_test(test_stories_greedy),  cmocka_unit_test(test_stories_batch),
+        cmocka_unit_test(test_stories_sampled), cmocka_unit_test(test_stories_hot),
+        cmocka_unit_test(test_stories_caches),
+    };
+    int failed = cmocka_run_group_tests(random_weights, make_random, remove_random);
+    return failed + cmocka_run_group_tests(trained, find_stories, NULL);
+}
