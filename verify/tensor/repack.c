@@ -16,6 +16,7 @@
 
 #include "blocks.h"
 
+#define AHEAD        512 /* bytes of a row */
 #define EACH_BYTE(b) ((b) * (uint64_t)0x0101010101010101)
 
 static uint64_t load_word(const void *p) {
@@ -34,6 +35,7 @@ static uint64_t spread_bits(uint8_t bits) {
 
 /* 16 bytes of two codes each: elements 0-15 low, 16-31 high. */
 SPECP_INLINE void read_halves(const uint8_t *q, uint64_t c[4]) {
+    SPECP_UNROLL
     for (size_t i = 0; i < 2; i++) {
         c[i] = load_word(q + 8 * i) & EACH_BYTE(15);
         c[i + 2] = load_word(q + 8 * i) >> 4 & EACH_BYTE(15);
@@ -42,6 +44,7 @@ SPECP_INLINE void read_halves(const uint8_t *q, uint64_t c[4]) {
 
 /* Bits 4 and up of 32 codes: `bits` of each byte of high, from bit `shift`. */
 SPECP_INLINE void add_high(const uint8_t *high, unsigned shift, unsigned mask, uint64_t c[4]) {
+    SPECP_UNROLL
     for (size_t i = 0; i < 4; i++) {
         c[i] |= (load_word(high + 8 * i) >> shift & EACH_BYTE(mask)) << 4;
     }
@@ -49,14 +52,28 @@ SPECP_INLINE void add_high(const uint8_t *high, unsigned shift, unsigned mask, u
 
 /* 32 bytes, the low or high half of each. */
 SPECP_INLINE void read_half(const uint8_t *q, unsigned shift, uint64_t c[4]) {
+    SPECP_UNROLL
     for (size_t i = 0; i < 4; i++) {
         c[i] = load_word(q + 8 * i) >> shift & EACH_BYTE(15);
+    }
+}
+
+/* spec_type_block_bytes as a constant. */
+SPECP_INLINE size_t bytes_of(spec_type type) {
+    switch (type) {
+    case SPEC_TYPE_Q8_0: return sizeof(specp_q8_0);
+    case SPEC_TYPE_Q4_0: return sizeof(specp_q4_0);
+    case SPEC_TYPE_Q5_0: return sizeof(specp_q5_0);
+    case SPEC_TYPE_Q4_K: return sizeof(specp_q4_k);
+    case SPEC_TYPE_Q5_K: return sizeof(specp_q5_k);
+    default: return sizeof(specp_q6_k);
     }
 }
 
 /* Columns 32 t .. 32 t + 31 of a block. */
 SPECP_INLINE void read_codes(spec_type type, const void *block, size_t t, uint64_t c[4]) {
     if (type == SPEC_TYPE_Q8_0) {
+        SPECP_UNROLL
         for (size_t i = 0; i < 4; i++) {
             c[i] = load_word(((const specp_q8_0 *)block)->q + 8 * i) ^ EACH_BYTE(0x80);
         }
@@ -65,6 +82,7 @@ SPECP_INLINE void read_codes(spec_type type, const void *block, size_t t, uint64
     } else if (type == SPEC_TYPE_Q5_0) {
         const specp_q5_0 *b = block;
         read_halves(b->q, c);
+        SPECP_UNROLL
         for (size_t i = 0; i < 4; i++) {
             c[i] |= spread_bits(b->high[i]);
         }
@@ -93,6 +111,7 @@ SPECP_INLINE void write_four(uint8_t *tile, size_t vector, size_t row, uint32_t 
 SPECP_INLINE void write_codes(specp_form form, uint8_t *tile, size_t row, const uint64_t c[4]) {
     size_t bits = specp_form_bits(form);
     if (bits == 8) {
+        SPECP_UNROLL
         for (size_t v = 0; v < 8; v++) {
             write_four(tile, v, row, four(c, v));
         }
@@ -100,12 +119,14 @@ SPECP_INLINE void write_codes(specp_form form, uint8_t *tile, size_t row, const 
     }
     uint32_t high[2] = {0, 0};
     size_t step = bits - 4, per_vector = step == 1 ? 8 : 4;
+    SPECP_UNROLL
     for (size_t v = 0; v < 8; v++) {
         if (v < 4) {
             write_four(tile, v, row, (four(c, v) & 0x0f0f0f0fu) | (four(c, v + 4) & 0x0f0f0f0fu) << 4);
         }
         high[v / per_vector] |= (four(c, v) >> 4 & 0x03030303u) << v % per_vector * step;
     }
+    SPECP_UNROLL
     for (size_t i = 0; i < step; i++) {
         write_four(tile, 4 + i, row, high[i]);
     }
@@ -137,14 +158,14 @@ typedef struct panel_source {
 
 SPECP_INLINE void repack_panel(spec_type type, specp_form form, const panel_source *s, uint8_t *panel) {
     size_t tiles = specp_unit_tiles(form), per_block = specp_form_is_k(form) ? 8 : 1;
-    size_t bytes = spec_type_block_bytes(type);
     for (size_t b = 0; b < s->blocks; b += tiles, panel += specp_unit_bytes(form)) {
         size_t end = s->blocks - b < tiles ? s->blocks - b : tiles;
         memset(panel, 0,
                end < tiles || s->rows < SPECP_PANEL ? specp_unit_bytes(form) : specp_head_bytes(form));
         for (size_t row = 0; row < s->rows; row++) {
             for (size_t t = 0; t < end; t++) {
-                const uint8_t *block = s->data + row * s->row_bytes + (b + t) / per_block * bytes;
+                const uint8_t *block = s->data + row * s->row_bytes + (b + t) / per_block * bytes_of(type);
+                SPECP_PREFETCH((const void *)((uintptr_t)block + AHEAD)); /* 16 rows are many streams */
                 uint64_t codes[4];
                 read_codes(type, block, t, codes);
                 write_codes(form, panel + specp_head_bytes(form) + t * specp_tile_bytes(form), row, codes);
