@@ -10,8 +10,8 @@ static const char about[] =
     "Decodes prompts on the model, plainly and with each drafter, a request each in\n"
     "turn, and tells what is gained on the clock, and whether the output is the same.\n"
     "Prompts are JSON lines: {\"turns\":[texts]} (Spec-Bench), {\"prompt\":text}, or\n"
-    "{\"prompt\":[ids]} (traces: their responses are ignored). The exit status is 1 when\n"
-    "an output differs from plain decoding's, or the record replays differently.\n"
+    "{\"prompt\":[ids]} (traces: their responses are ignored). Exit status 1: some\n"
+    "output differs from plain decoding's, or the record replays differently.\n"
     "Chat templates: chatml, llama2, llama3, mistral, mistral-v3, mistral-v7, tekken,\n"
     "gemma, zephyr, tulu, olmo2, phi3, vicuna, alpaca; auto asks the model file.";
 

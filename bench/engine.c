@@ -137,6 +137,18 @@ static int fill_lane(engine *e, lane *l) {
 
 /* ---- one pass ------------------------------------------------------------ */
 
+/* A corpus made with another tokenizer, say, knows tokens that the model does not. */
+static int check_tokens(const engine *e, const lane *l) {
+    for (uint32_t i = 0; i < l->tree.n; i++)
+        if ((size_t)l->tree.token[i] >= e->info.vocab)
+            return specp_fail(
+                e->why, SPEC_ERR_INVALID,
+                "the drafter proposes token %d; expected ids below %zu, the model's vocabulary: was "
+                "its corpus made with another tokenizer?",
+                (int)l->tree.token[i], e->info.vocab);
+    return SPEC_OK;
+}
+
 static int propose(engine *e, lane *l) {
     const engine_response *r = &e->out->response[l->response];
     spec_propose_args a = {
@@ -144,7 +156,7 @@ static int propose(engine *e, lane *l) {
     uint64_t t0 = bench_now_ns();
     int rc = spec_request_propose(l->request, &a, &l->tree);
     l->draft_ns = bench_now_ns() - t0;
-    return rc == SPEC_OK ? rc : engine_fault(e, l, rc, "propose");
+    return rc == SPEC_OK ? check_tokens(e, l) : engine_fault(e, l, rc, "propose");
 }
 
 static int record_pass(engine_run *o, size_t rows, uint64_t ns) {

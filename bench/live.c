@@ -321,10 +321,21 @@ static int verdict(const live *s) {
     return code;
 }
 
+static int check_answers(const live *s) {
+    const engine_run *plain = &s->run[0].run;
+    spec_target_info info = {.size = sizeof info};
+    if (plain->m.total.out) return EXIT_DONE;
+    spec_target_get_info(s->target, &info);
+    bench_complain("no prompt fits: expected between 1 and %zu tokens, the context being %zu",
+                   info.context - 1, info.context);
+    return EXIT_USAGE;
+}
+
 int live_execute(live *s) {
     struct rusage usage;
     int code = load(s);
     if (code == EXIT_DONE) code = run_all(s);
+    if (code == EXIT_DONE) code = check_answers(s);
     if (code == EXIT_DONE) code = live_record(s);
     if (code != EXIT_DONE) return code;
     if (getrusage(RUSAGE_SELF, &usage) == 0) s->peak_bytes = (size_t)usage.ru_maxrss * 1024;

@@ -98,7 +98,7 @@ void model_describe(const spec_target *t, FILE *out) {
             fmt_bytes((double)i.kv_bytes_per_token).text);
     fprintf(out, "weights  %s, %s", i.format, fmt_bytes((double)i.weight_bytes).text);
     if (i.repacked_bytes)
-        fprintf(out, ", %s of memory for those repacked in %.2f s", fmt_bytes((double)i.repacked_bytes).text,
+        fprintf(out, ", %s repacked in %.2f s", fmt_bytes((double)i.repacked_bytes).text,
                 i.repack_seconds);
     fprintf(out, ", loaded in %.2f s\n", i.load_seconds);
     fprintf(out, "runs     %u thread%s, %s, matrix products %s%s\n", i.threads, i.threads == 1 ? "" : "s",
