@@ -18,7 +18,7 @@ static const char about[] =
 static const char examples[] =
     "  specbench run -m model.gguf --prompt 'Once upon a time' -d suffix\n"
     "  specbench run -m model.gguf --prompts questions.jsonl --chat auto -n 20\n"
-    "  specbench run -m model.gguf --prompts t.jsonl -d suffix -d pld --record out.jsonl\n"
+    "  specbench run -m model.gguf --prompts t.jsonl -d suffix --record out.jsonl\n"
     "  specbench replay out.jsonl -d suffix\n";
 
 static const char *const default_drafters[] = {"suffix", "pld", "ngram-cache"};

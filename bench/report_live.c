@@ -125,7 +125,7 @@ static void pass_table(const live *s, FILE *out) {
 
 static void legend(const live *s, FILE *out) {
     fprintf(out,
-            "\ntok/s     response tokens per second, prompts not counted; speedup: against plain,\n"
+            "\ntok/s     response tokens per second, prompts not counted; speedup: over plain,\n"
             "          95%%: interval of it, by drawing the requests again\n"
             "tok/step  tokens per pass of the model; hit%%: steps with a draft; T1%%: of those,\n"
             "          first drafted token right\n"
