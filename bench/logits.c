@@ -50,11 +50,10 @@ static int ids_of_text(spec_token **out, size_t *n, const char *path, const char
     size_t cap = 0, count = 0;
     for (p += strspn(p, " \t\r\n,[]"); *p; p += strspn(p, " \t\r\n,[]")) {
         uint64_t v = 0;
-        const char *from = p;
         for (; *p >= '0' && *p <= '9' && v <= INT32_MAX; p++) v = v * 10 + (uint64_t)(*p - '0');
         spec_token *grown = bench_grow(id, &cap, count + 1, sizeof *id);
         if (grown) id = grown;
-        if (!grown || p == from || v > INT32_MAX || (*p && !strchr(" \t\r\n,[]", *p))) {
+        if (!grown || v > INT32_MAX || (*p && !strchr(" \t\r\n,[]", *p))) {
             free(id);
             return grown ? bad_id(why, path, count) : no_memory(why, path);
         }

@@ -157,6 +157,7 @@ static void test_refused(void **state) {
         {DICTIONARY("<f4", "(5,)"), "expected 20 bytes", SPEC_ERR_CORRUPT},
         {DICTIONARY("<f4", "()"), "expected 4 bytes", SPEC_ERR_CORRUPT},
         {DICTIONARY("<f4", "(4,)") "x", "spaces and a line end", SPEC_ERR_CORRUPT},
+        {DICTIONARY("<f4", "(4,)") "\n", "spaces and a line end", SPEC_ERR_CORRUPT},
         {DICTIONARY(">f4", "(4,)"), ".npy type '>f4'", SPEC_ERR_UNSUPPORTED},
         {DICTIONARY("<c8", "(4,)"), ".npy type '<c8'", SPEC_ERR_UNSUPPORTED},
         {DICTIONARY("|O", "(4,)"), ".npy type '|O'", SPEC_ERR_UNSUPPORTED},
