@@ -19,6 +19,8 @@ static const command commands[] = {
     {"run", cmd_run, "live decoding on a model: speedup, and the same output"},
     {"demo", cmd_demo, "the same on a generated workload: try this first"},
     {"corpus", cmd_corpus, "build, inspect, merge and shrink index snapshots"},
+    {"profile", cmd_profile, "what a forward pass costs on this machine"},
+    {"gate", cmd_gate, "recorded logits against this build's"},
     {"train", cmd_train, "makes models: targets with random weights"},
     {"speed", cmd_speed, "speed and size of the suffix index"},
     {"help", cmd_help, "this page, a command's page, or the drafters"},
