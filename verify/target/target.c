@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A target: opened, described, freed. */
+/* target.c - a target: opened, described, freed. */
 #include <string.h>
 
 #include "target_internal.h"
@@ -155,7 +155,7 @@ int spec_target_embedding(const spec_target *t, spec_token token, float *out) {
  */
 typedef struct operation {
     const char *name;
-    enum { EMBEDDING, LAYERS, EXPERTS, OUTPUT, NORMS, ATTENTION, ACTIVATION } kind;
+    enum { EMBEDDING, LAYERS, EXPERTS, OUTPUT, PROMPTS, NORMS, ATTENTION, ACTIVATION } kind;
     size_t offset; /* in specp_layer: of a matrix, or of a pointer to the experts' */
 } operation;
 
@@ -178,7 +178,9 @@ static const operation operations[] = {
     {"experts_up", EXPERTS, AT(expert_up)},
     {"experts_down", EXPERTS, AT(expert_down)},
     {"output", OUTPUT, 0},
+    {"prompts", PROMPTS, 0}, /* all matrices, where OpenBLAS multiplies prompts by them */
 };
+#define N_OPERATIONS (sizeof operations / sizeof operations[0])
 
 static void count_matrix(const specp_matrix *m, spec_kernel_use *use) {
     if (m->n_out == 0 || m->type != use->type) return;
@@ -206,15 +208,15 @@ static const char *why_slower(unsigned used, unsigned unmasked, unsigned best) {
                      : "there is no kernel for this type in the best instruction set";
 }
 
+static void describe_blas(spec_kernel_use *use) {
+    bool below;
+    (void)specp_blas_core(&below);
+    use->kernel = "blas";
+    use->slower = below ? "OpenBLAS runs as for a lesser processor" : NULL;
+}
+
 /* The kernel that multiplies matrices of this type. */
 static void describe_matmul(const spec_target *t, spec_kernel_use *use) {
-    bool below;
-    if (t->options.matmul == SPEC_MATMUL_BLAS) {
-        (void)specp_blas_core(&below);
-        use->kernel = "blas";
-        use->slower = below ? "OpenBLAS was told, or found, a core type below this processor's" : NULL;
-        return;
-    }
     specp_kernels all;
     specp_form form = specp_form_of(use->type);
     unsigned best = isa_rank(specp_isa_detect());
@@ -242,10 +244,8 @@ static size_t norm_count(const specp_model *m) {
     return n;
 }
 
-/* Fills *use for one operation and use->type; count 0: the model has none of it. */
-static void describe(const spec_target *t, const operation *op, spec_kernel_use *use) {
+static void count(const spec_target *t, const operation *op, spec_kernel_use *use) {
     const specp_model *m = &t->model;
-    use->operation = op->name;
     switch (op->kind) {
     case LAYERS:
     case EXPERTS: count_layers(m, op, use); break;
@@ -254,20 +254,31 @@ static void describe(const spec_target *t, const operation *op, spec_kernel_use 
     case NORMS: use->count = use->type == SPEC_TYPE_F32 ? norm_count(m) : 0; break;
     case ATTENTION: use->count = use->type == t->options.kv_type ? m->n_layers : 0; break;
     case ACTIVATION: use->count = use->type == SPEC_TYPE_F32 ? m->n_layers : 0; break;
+    case PROMPTS:
+        for (size_t i = 0; i < N_OPERATIONS && t->options.matmul == SPEC_MATMUL_PREFILL; i++)
+            if (operations[i].kind >= LAYERS && operations[i].kind <= OUTPUT) count(t, &operations[i], use);
     }
+}
+
+/* Fills *use for one operation and use->type; count 0: the model has none of it. */
+static void describe(const spec_target *t, const operation *op, spec_kernel_use *use) {
+    use->operation = op->name;
+    count(t, op, use);
     if (op->kind == EMBEDDING)
         use->kernel = "row lookup";
-    else if (op->kind == LAYERS || op->kind == EXPERTS || op->kind == OUTPUT)
-        describe_matmul(t, use);
-    else
+    else if (op->kind > PROMPTS)
         describe_other(t, use);
+    else if (op->kind == PROMPTS || t->options.matmul == SPEC_MATMUL_BLAS)
+        describe_blas(use);
+    else
+        describe_matmul(t, use);
 }
 
 int spec_target_kernel(const spec_target *t, size_t i, spec_kernel_use *out) {
-    for (size_t op = 0; op < sizeof operations / sizeof operations[0]; op++)
+    for (size_t op = 0; op < N_OPERATIONS; op++)
         for (int type = 0; type < SPEC_TYPES; type++) {
             spec_kernel_use use = {.type = (spec_type)type};
-            if (operations[op].kind <= OUTPUT && specp_form_of(use.type) == SPECP_FORMS) continue;
+            if (operations[op].kind <= PROMPTS && specp_form_of(use.type) == SPECP_FORMS) continue;
             describe(t, &operations[op], &use);
             if (use.count == 0 || i-- > 0) continue;
             *out = use;
