@@ -129,7 +129,7 @@ SPEC_API const spec_token *spec_sequence_tokens(const spec_sequence *s);
  * cache's end, drops the other rows. path: (n) node indices, root side first, each
  * the parent of the next; n may be 0. Must be called once after each forward pass
  * with a tree, or not at all (which drops all rows). SPEC_ERR_INVALID (not a path of
- * that tree), SPEC_ERR_STATE (no tree), SPEC_ERR_NOMEM. */
+ * that tree), SPEC_ERR_STATE (no tree; the empty path is fine), SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_sequence_accept(spec_sequence *s, const int32_t *path, size_t n);
 
 /* Keeps the first n tokens. SPEC_ERR_INVALID: there are fewer. */
@@ -175,7 +175,7 @@ typedef struct spec_forward_out {
  * SPEC_ERR_INVALID (a token outside the vocabulary, a malformed tree, a sequence twice),
  * SPEC_ERR_FULL (a sequence would pass its context: named in *why, with its numbers),
  * SPEC_ERR_CORRUPT (the logits hold NaN: the weights do), SPEC_ERR_NOMEM. On error the
- * sequences are as before.
+ * sequences are as before (but SPEC_ERR_CORRUPT comes late: trees that waited to be accepted are gone).
  */
 SPEC_API SPEC_MUST_CHECK int spec_target_forward(spec_target *t, const spec_forward_item *items,
                                                  size_t n_items, const spec_forward_args *args,
