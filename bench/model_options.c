@@ -90,16 +90,15 @@ void model_describe(const spec_target *t, FILE *out) {
     spec_target_info i = {.size = sizeof i};
     spec_target_get_info(t, &i);
     fprintf(out, "model    %s\n", spec_tensors_path(spec_target_tensors(t)));
-    fprintf(out, "         %s, %s: %zu layers, dim %zu, %zu heads, %zu KV heads, hidden %zu", i.arch,
-            i.format, i.n_layers, i.dim, i.n_heads, i.n_kv_heads, i.n_ff);
+    fprintf(out, "         %s: %zu layers, dim %zu, %zu heads (%zu KV), hidden %zu", i.arch, i.n_layers,
+            i.dim, i.n_heads, i.n_kv_heads, i.n_ff);
     if (i.n_experts) fprintf(out, ", %zu experts", i.n_experts);
     fprintf(out, "\n         vocabulary %s, context %s", fmt_count(i.vocab).text, fmt_count(i.context).text);
     fprintf(out, ", KV cache %s, %s a token\n", spec_type_name(i.kv_type),
             fmt_bytes((double)i.kv_bytes_per_token).text);
     fprintf(out, "weights  %s, %s", i.format, fmt_bytes((double)i.weight_bytes).text);
     if (i.repacked_bytes)
-        fprintf(out, ", %s repacked in %.2f s", fmt_bytes((double)i.repacked_bytes).text,
-                i.repack_seconds);
+        fprintf(out, ", %s repacked in %.2f s", fmt_bytes((double)i.repacked_bytes).text, i.repack_seconds);
     fprintf(out, ", loaded in %.2f s\n", i.load_seconds);
     fprintf(out, "runs     %u thread%s, %s, matrix products %s%s\n", i.threads, i.threads == 1 ? "" : "s",
             i.isa, matmul_names[i.matmul], i.matmul == SPEC_MATMUL_EXACT ? "" : " (OpenBLAS: not bit-exact)");

@@ -12,8 +12,9 @@
 
 #include "team.h"
 
-/* Seconds in which the team reads the bytes once, each thread its part. */
-double peak_read_seconds(specp_team *t, const uint8_t *bytes, size_t n);
+/* Billions of bytes a second at which the team reads n bytes, each thread its part,
+ * again and again where they are few. */
+double peak_read_gbs(specp_team *t, const uint8_t *bytes, size_t n);
 
 /* Billions of operations a second, a multiplication and an addition counting as
  * two: of floats, and of 8-bit integers added up in 32 bits (by what instructions

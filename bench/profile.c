@@ -134,8 +134,9 @@ static void work_of(const bench_state *b, profile_cell *c) {
     double rows = (double)(c->batch * c->size), integer = 0, real = 0;
     spec_kernel_use u;
     for (size_t k = 0; spec_target_kernel(b->t, k, &u) == SPEC_OK; k++) {
-        bool experts = strstr(u.operation, "expert") != NULL, quantised = spec_type_block(u.type) > 1;
-        if (!spec_type_block_bytes(u.type) || strcmp(u.operation, "embedding") == 0) continue;
+        bool experts = strncmp(u.operation, "experts_", 8) == 0, quantised = spec_type_block(u.type) > 1;
+        /* of embeddings single rows are read; "prompts" are the matrices once more */
+        if (strcmp(u.operation, "embedding") == 0 || strcmp(u.operation, "prompts") == 0) continue;
         double weights =
             (double)u.bytes / (double)spec_type_block_bytes(u.type) * (double)spec_type_block(u.type);
         double used = experts ? (double)i->n_experts_used / (double)i->n_experts : 1;
@@ -199,8 +200,7 @@ static double better(double a, double b) { return isnan(a) || b > a ? b : a; }
 
 static void visit_limits(bench_state *b) {
     profile *p = b->p;
-    p->read_gbs = better(p->read_gbs,
-                         (double)p->read_bytes / peak_read_seconds(b->team, b->buffer, p->read_bytes) / 1e9);
+    p->read_gbs = better(p->read_gbs, peak_read_gbs(b->team, b->buffer, p->read_bytes));
     p->float_gops = better(p->float_gops, peak_float_gops(b->team));
     p->int8_gops = better(p->int8_gops, peak_int8_gops(b->team));
 }
@@ -243,6 +243,14 @@ static int make_tokens(bench_state *b) {
     return SPEC_OK;
 }
 
+static double load_now(void) {
+    double load = -1;
+    FILE *f = fopen("/proc/loadavg", "r");
+    if (!f || fscanf(f, "%lf", &load) != 1) load = -1;
+    if (f) fclose(f);
+    return load;
+}
+
 static int state_init(bench_state *b) {
     profile *p = b->p;
     size_t n_nodes = largest(&p->sizes);
@@ -277,6 +285,7 @@ static void state_release(bench_state *b) {
 
 int profile_run(profile *p, spec_target *t, spec_message *why) {
     bench_state b = {.p = p, .t = t, .why = why, .info = {.size = sizeof b.info}};
+    p->load = load_now();
     int rc = state_init(&b);
     for (size_t round = 0; round <= p->repeats && rc == SPEC_OK; round++) rc = run_round(&b, round);
     for (size_t i = 0; i < p->n_cells && rc == SPEC_OK; i++) {

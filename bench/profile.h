@@ -47,6 +47,7 @@ typedef struct profile {
     size_t read_bytes;            /* working set of the reading speed: what the weights take, 1 GB at most */
     double read_gbs;              /* best seen */
     double float_gops, int8_gops; /* likewise; NaN where there is no such loop */
+    double load;                  /* of the machine before the start; negative: unknown */
 } profile;
 
 /* Longest sequence that the settings need. */

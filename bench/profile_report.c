@@ -59,6 +59,8 @@ static void print_limits(const profile *p, FILE *out) {
     fprintf(out, "N = %-4zu %s GOPS: %s%% of what multiplying alone allows\n", most->size,
             fmt_real(most->operations / most->times.median / 1e9, 0).text,
             fmt_real(100 * most->multiply_seconds / most->times.median, 0).text);
+    if (p->load > 0.5)
+        fprintf(out, "Load     %.1f before the start: figures of a busy machine say little\n", p->load);
     if (p->prefill.n)
         fprintf(out, "Prefill  %d tokens in %.1f ms: %.1f tokens/s\n", PROFILE_PREFILL,
                 1e3 * p->prefill.median, PROFILE_PREFILL / p->prefill.median);
@@ -115,6 +117,7 @@ static jout limits(const profile *p) {
     jout_real(&o, "read_gb_per_second", p->read_gbs);
     jout_real(&o, "float_gops", p->float_gops);
     jout_real(&o, "int8_gops", p->int8_gops);
+    jout_real(&o, "load", p->load);
     return o;
 }
 

@@ -14,8 +14,8 @@
  *
  * Deviations. A projection of a normed row x (rms 1) with weights of deviation
  * s / sqrt(n_in) deviates by s. Embeddings have 1, logits 2; queries and keys 1.5,
- * so that attention picks some positions out rather than averaging all; values 1;
- * each branch adds about 1. With tied embeddings the branches must drown what the
+ * so that attention picks some positions out rather than averaging all; values and
+ * what each branch adds 1. With tied embeddings the branches must drown what the
  * token itself contributes, or each token would predict itself.
  */
 #include "random_model.h"
@@ -47,6 +47,7 @@ typedef struct plan {
     const random_arch *a;
     spec_type type; /* of the matrices */
     bool mixture;   /* some of them in Q6_K */
+    float branch;   /* by how much a branch of a layer deviates */
     tensor *tensor; /* (n of cap) in the order of the file */
     size_t n, cap;
     uint64_t parameters, bytes;
@@ -110,20 +111,20 @@ static void plan_attention(plan *p, size_t layer) {
     bool normed = p->a->qk_norm_head || p->a->qk_norm_whole;
     if (p->a->pre_norm) add_norm(p, "attn_norm.weight", layer, s->dim, 1);
     add_matrix(p, "attn_q.weight", layer, n_q, s->dim, 1.5f);
-    if (p->a->bias) add_vector(p, "attn_q.bias", layer, n_q, 0, 0.5f);
+    if (p->a->bias) add_vector(p, "attn_q.bias", layer, n_q, 0, 0.1f);
     add_matrix(p, "attn_k.weight", layer, n_kv, s->dim, 1.5f);
-    if (p->a->bias) add_vector(p, "attn_k.bias", layer, n_kv, 0, 0.5f);
+    if (p->a->bias) add_vector(p, "attn_k.bias", layer, n_kv, 0, 0.1f);
     more_bits(p, layer, add_matrix(p, "attn_v.weight", layer, n_kv, s->dim, 1));
-    if (p->a->bias) add_vector(p, "attn_v.bias", layer, n_kv, 0, 0.5f);
+    if (p->a->bias) add_vector(p, "attn_v.bias", layer, n_kv, 0, 0.1f);
     if (normed) add_norm(p, "attn_q_norm.weight", layer, p->a->qk_norm_head ? s->head_dim : n_q, 1.5f);
     if (normed) add_norm(p, "attn_k_norm.weight", layer, p->a->qk_norm_head ? s->head_dim : n_kv, 1.5f);
-    add_matrix(p, "attn_output.weight", layer, s->dim, n_q, 1);
+    add_matrix(p, "attn_output.weight", layer, s->dim, n_q, p->branch);
 }
 
 /* silu(a) * b deviates by about 0.6 where a and b do by 1. */
 static void plan_ffn(plan *p, size_t layer) {
     const random_shape *s = &p->s;
-    const float down = 1 / 0.6f;
+    const float down = p->branch / 0.6f;
     if (p->a->pre_norm) add_norm(p, "ffn_norm.weight", layer, s->dim, 1);
     if (s->experts) {
         add_matrix(p, "ffn_gate_inp.weight", layer, s->experts, s->dim, 1)->type = SPEC_TYPE_F32;
@@ -138,12 +139,19 @@ static void plan_ffn(plan *p, size_t layer) {
 }
 
 static void plan_layer(plan *p, size_t layer) {
-    /* What the embedding's scale asks of each of the 2 * layers branches. */
-    float branch = p->a->embed_scale ? 2 * sqrtf((float)p->s.dim / (float)(2 * p->s.layers)) : 1;
     plan_attention(p, layer);
-    if (p->a->post_norm) add_norm(p, "post_attention_norm.weight", layer, p->s.dim, branch);
+    if (p->a->post_norm) add_norm(p, "post_attention_norm.weight", layer, p->s.dim, p->branch);
     plan_ffn(p, layer);
-    if (p->a->post_norm) add_norm(p, "post_ffw_norm.weight", layer, p->s.dim, branch);
+    if (p->a->post_norm) add_norm(p, "post_ffw_norm.weight", layer, p->s.dim, p->branch);
+}
+
+/* What each of the 2 * layers branches adds. Tied, a token's own logit is its
+ * embedding's square, 4 (times sqrt(dim) where embeddings are scaled), over what
+ * the branches come to: this holds it to about 1, half of what the others deviate by. */
+static float branch_of(const plan *p) {
+    float branches = sqrtf((float)(2 * p->s.layers));
+    if (!p->s.tied) return 1;
+    return (p->a->embed_scale ? 4 * sqrtf((float)p->s.dim) : 4) / branches;
 }
 
 static uint64_t elements(const tensor *t) {
@@ -163,6 +171,7 @@ static int plan_make(plan *p, spec_message *why) {
     float root = sqrtf((float)s->dim);
     p->tensor = bench_grow(NULL, &p->cap, (size_t)s->layers * 20 + 3, sizeof *p->tensor);
     if (!p->tensor) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
+    p->branch = branch_of(p);
     tensor *embed = add_matrix(p, "token_embd.weight", WHOLE_MODEL, s->vocab, s->dim, s->tied ? 2 : root);
     if (p->mixture && s->tied) embed->type = SPEC_TYPE_Q6_K;
     for (size_t i = 0; i < s->layers; i++) plan_layer(p, i);

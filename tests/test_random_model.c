@@ -6,7 +6,7 @@
 
 #include "random_model.h"
 #include "random_vocab.h"
-#include "spec_tensors.h"
+#include "spec_target.h"
 #include "support.h"
 
 static support_tmp tmp;
@@ -260,6 +260,60 @@ static void test_rows_differ(void **state) {
     spec_tensors_free(f);
 }
 
+/* ---- what they say ------------------------------------------------------- */
+
+static double deviation_of(const float *x, size_t n) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i];
+        squares += (double)x[i] * x[i];
+    }
+    return sqrt(squares / (double)n - sum / (double)n * (sum / (double)n));
+}
+
+/* Greedy text of n tokens; their logits' mean deviation. */
+static double decode(spec_target *t, spec_token *text, size_t n, size_t vocab) {
+    spec_sequence *s;
+    spec_message why = {""};
+    double deviation = 0;
+    text[0] = 1;
+    assert_int_equal(spec_sequence_new(&s, t, 0), SPEC_OK);
+    for (size_t i = 0; i + 1 < n; i++) {
+        spec_forward_item item = {.sequence = s, .tokens = text + i, .n_tokens = 1};
+        spec_forward_out out;
+        if (spec_target_forward(t, &item, 1, NULL, &out, &why) != SPEC_OK) fail_msg("%s", why.text);
+        text[i + 1] = out.argmax[0];
+        deviation += deviation_of(out.logits, vocab) / (double)(n - 1);
+    }
+    spec_sequence_free(s);
+    return deviation;
+}
+
+/* Every architecture opens; its logits deviate by 2; its text is no small circle. */
+static void test_text(void **state) {
+    (void)state;
+    static const char *const arch[] = {"llama", "mixtral", "qwen2", "qwen3", "gemma2", "gemma3", "olmo2"};
+    enum { N = 200, VOCAB = 512 };
+    for (size_t i = 0; i < sizeof arch / sizeof *arch; i++) {
+        spec_target_options o = {.size = sizeof o, .threads = 1};
+        spec_target *t;
+        spec_message why = {""};
+        spec_token text[N];
+        size_t distinct = 0;
+        make("t.gguf", (random_model){.shape = "tiny", .arch = arch[i], .seed = 1});
+        if (spec_target_open(&t, at("t.gguf"), &o, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+        double deviation = decode(t, text, N, VOCAB);
+        spec_target_free(t);
+        for (size_t k = 0; k < N; k++) {
+            size_t before = 0;
+            while (text[before] != text[k]) before++;
+            distinct += before == k;
+        }
+        if (deviation < 1.7 || deviation > 2.3 || distinct < 40)
+            fail_msg("%s: logits deviate by %g; %zu tokens of %d differ", arch[i], deviation, distinct, N);
+    }
+}
+
 /* ---- the vocabulary ------------------------------------------------------ */
 
 static int compare_text(const void *a, const void *b) { return strcmp(a, b); }
@@ -384,9 +438,9 @@ int main(void) {
         cmocka_unit_test(test_llama),         cmocka_unit_test(test_named_shapes),
         cmocka_unit_test(test_architectures), cmocka_unit_test(test_types),
         cmocka_unit_test(test_mixture),       cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_rows_differ),   cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_vocabulary),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_rows_differ),   cmocka_unit_test(test_text),
+        cmocka_unit_test(test_pieces),        cmocka_unit_test(test_vocabulary),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
