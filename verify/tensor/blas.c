@@ -30,14 +30,16 @@ void specp_blas_matmul(const specp_matrix *m, const float *x, size_t ldx, size_t
     }
 }
 
-/* OpenBLAS's names for its kernels, by the least instruction set that they use. */
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+
+/* Names compared without regard to case: OpenBLAS's spelling has varied. */
 static bool is_among(const char *name, const char *const *list) {
     for (; *list; list++) {
         size_t i = 0;
-        while (name[i] && name[i] == (*list)[i]) {
+        while (name[i] && lower(name[i]) == (*list)[i]) {
             i++;
         }
-        if (name[i] == (*list)[i]) {
+        if (!name[i] && !(*list)[i]) {
             return true;
         }
     }
@@ -45,8 +47,8 @@ static bool is_among(const char *name, const char *const *list) {
 }
 
 const char *specp_blas_core(bool *below) {
-    static const char *const avx512[] = {"SkylakeX", "Cooperlake", "Sapphirerapids", NULL};
-    static const char *const avx2[] = {"Haswell", "Zen", NULL};
+    static const char *const avx512[] = {"skylakex", "cooperlake", "sapphirerapids", NULL};
+    static const char *const avx2[] = {"haswell", "zen", NULL};
     const char *core = openblas_get_corename();
     unsigned isa = specp_isa_detect();
     bool has_avx512 = is_among(core, avx512), has_avx2 = has_avx512 || is_among(core, avx2);
