@@ -10,7 +10,9 @@
  * The library's own patterns are compiled to machine code where PCRE2 can, and none of them
  * needs more than a few steps a byte. A pattern from a file may need any number. So it is
  * interpreted, and tried at one place at a time with a limit on its steps, that is
- * raised as long as the text's whole allowance lasts.
+ * raised as long as the text's whole allowance lasts. A step may be a long one ("a*+"), which
+ * nobody counts, so there is a limit on the thread's processor time as well, far beyond what
+ * the published patterns need.
  *
  * What patterns mean: PCRE2's \s has one character more than Unicode's white space, the Mongolian
  * vowel separator, so \s and \S are written out. ^ and $ are those of
@@ -19,6 +21,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
+#include <time.h>
 
 #include "tokenizer.h"
 #include "tokenizer_text.h"
@@ -147,15 +150,18 @@ void specp_pattern_release(spec_tokenizer *t) {
 /* ---- matching ------------------------------------------------------------------------------ */
 
 #define STEPS_FIRST    100 /* the first limit at a place */
-#define STEPS_A_BYTE   200 /* of a text, with a pattern from a file */
-#define STEPS_AT_LEAST 10000000u
+#define STEPS_A_BYTE   64  /* of a text, with a pattern from a file */
+#define STEPS_AT_LEAST 1000000
+#define NS_A_BYTE      4000
+#define NS_AT_LEAST    1000000000
 #define HEAP_KIB       (256u << 10)
 
 typedef struct cutter {
     const spec_tokenizer *t;
     pcre2_match_data *match[SPECP_MAX_STAGES];
     pcre2_match_context *limit;
-    uint64_t steps; /* that are left */
+    uint64_t steps;        /* that are left */
+    uint64_t tries, until; /* of the clock */
     const char *text;
     size_t base;
     specp_word_fn *fn;
@@ -178,21 +184,31 @@ static int match_once(cutter *c, size_t stage, const char *text, size_t n, size_
     return rc > 0 ? 1 : rc == PCRE2_ERROR_NOMATCH ? 0 : rc;
 }
 
+static uint64_t thread_ns(void) {
+    struct timespec t;
+    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t)
+               ? 0
+               : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A try of a counted pattern at a place, with the limit raised while it is too low. */
+static int try_counted(cutter *c, size_t stage, const char *text, size_t n, size_t at) {
+    for (uint64_t limit = STEPS_FIRST;; limit *= 4) {
+        if (limit > c->steps || limit > UINT32_MAX) return PCRE2_ERROR_MATCHLIMIT;
+        int rc = match_once(c, stage, text, n, at, (uint32_t)limit, PCRE2_ANCHORED);
+        bool more = rc == PCRE2_ERROR_MATCHLIMIT;
+        c->steps -= more ? limit : 1;
+        if ((more || ++c->tries % 64 == 0) && thread_ns() > c->until) return PCRE2_ERROR_MATCHLIMIT;
+        if (!more) return rc;
+    }
+}
+
 /* The first match of a counted pattern at or after `at`. */
 static int match_counted(cutter *c, size_t stage, const char *text, size_t n, size_t at) {
-    for (; at < n; at += specp_utf8_length(text + at, n - at)) {
-        uint64_t limit = STEPS_FIRST;
-        int rc;
-        do {
-            if (limit > c->steps) return PCRE2_ERROR_MATCHLIMIT;
-            if (limit > UINT32_MAX) return PCRE2_ERROR_MATCHLIMIT;
-            rc = match_once(c, stage, text, n, at, (uint32_t)limit, PCRE2_ANCHORED);
-            c->steps -= rc == PCRE2_ERROR_MATCHLIMIT ? limit : 1;
-            limit *= 8;
-        } while (rc == PCRE2_ERROR_MATCHLIMIT);
-        if (rc) return rc;
-    }
-    return 0;
+    int rc = 0;
+    for (; at < n && rc == 0; at += specp_utf8_length(text + at, n - at))
+        rc = try_counted(c, stage, text, n, at);
+    return rc;
 }
 
 /* The first match at or after `at`: from..to. SPEC_ERR_NOT_FOUND: none. */
@@ -243,6 +259,7 @@ int specp_pattern_cut(const spec_tokenizer *t, const char *text, size_t n, size_
     if (t->n_stages == 0) return fn(user, text, n);
     cutter c = {.t = t, .text = text, .base = base, .fn = fn, .user = user, .why = why};
     c.steps = STEPS_AT_LEAST + (uint64_t)STEPS_A_BYTE * n;
+    c.until = thread_ns() + NS_AT_LEAST + (uint64_t)NS_A_BYTE * n;
     int err = SPEC_ERR_NOMEM;
     c.limit = pcre2_match_context_create(t->regex);
     if (c.limit) {
