@@ -286,17 +286,19 @@ static void fill_block(support_rng *r, float *x, uint32_t kind) {
     float unit = ldexpf(1.0f, (int)support_rng_below(r, 250) - 140);
     for (size_t i = 0; i < SPECP_BLOCK; i++) {
         float v = (float)(support_rng_unit(r) * 2.0 - 1.0);
-        switch (kind % 6) {
+        switch (kind % 7) {
         case 0: x[i] = v * unit; break;
         case 1: x[i] = v; break;
         case 2: x[i] = (float)((int)support_rng_below(r, 255) - 127) + (i ? 0.5f : 0.0f); break; /* ties */
         case 3: x[i] = v < 0.0f ? -0.0f : 0.0f; break;
-        case 4: x[i] = v * 1e-30f; break; /* about the smallest size that counts */
+        case 4: x[i] = ((float)(int)(v * 127.0f) + 0.5f) * (unit / 127.0f); break; /* nearly ties */
+        case 5: x[i] = v * 1e-30f; break; /* about the smallest size that counts */
         default: x[i] = v < 0.9f ? v * 3e38f : INFINITY; break;
         }
     }
-    if (kind % 6 == 2) x[5] = 127.0f; /* scale 1: the ties stay ties */
-    if (kind % 6 == 5 && kind % 4 == 0) x[7] = specp_float_of_bits(0xff812345u); /* a signalling NaN */
+    if (kind % 7 == 2) x[5] = 127.0f; /* scale 1: the ties stay ties */
+    if (kind % 7 == 4) x[5] = unit;
+    if (kind % 7 == 6 && kind % 4 == 0) x[7] = specp_float_of_bits(0xff812345u); /* a signalling NaN */
 }
 
 static void check_grid(const float *x, const specp_qblock *q) {
