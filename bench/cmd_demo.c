@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "demo_live.h"
 #include "jout.h"
 #include "session.h"
 #include "util.h"
@@ -46,10 +47,10 @@ static int run(session *s, uint64_t requests) {
     }
     int code = session_execute(s);
     if (code != EXIT_DONE || s->quiet || !s->overview_only) return code;
-    fprintf(jout_tables(s->json),
-            "\nHow to read it: tokens that one run of the model yields; 1.00 is plain decoding,\n"
-            "2.00 takes half the runs. 'specbench demo --full': rates, costs and intervals.\n");
-    return code;
+    FILE *out = jout_tables(s->json);
+    fprintf(out, "\nHow to read it: tokens that one run of the model yields; 1.00 is plain decoding,\n"
+                 "2.00 takes half the runs. 'specbench demo --full': rates, costs and intervals.\n");
+    return demo_live(out, s->seed);
 }
 
 int cmd_demo(int argc, char **argv) {

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "jout.h"
 #include "live_internal.h"
 #include "util.h"
 
@@ -269,16 +270,16 @@ static int settle_engine(live *s) {
     return settle_chat(s);
 }
 
-static int check_output(const char *option, const char *path) {
+static int check_record(const live *s) {
     spec_message why;
-    if (!path || strcmp(path, "-") == 0 || bench_check_writable(path, &why) == SPEC_OK) return EXIT_DONE;
-    bench_complain("%s: %s", option, why.text);
+    if (!s->record || bench_check_writable(s->record, &why) == SPEC_OK) return EXIT_DONE;
+    bench_complain("--record: %s", why.text);
     return EXIT_USAGE;
 }
 
 static int load(live *s) {
-    int code = check_output("--json", s->json);
-    if (code == EXIT_DONE) code = check_output("--record", s->record);
+    int code = jout_check(s->json);
+    if (code == EXIT_DONE) code = check_record(s);
     if (code == EXIT_DONE && s->prompts.n == 0) code = load_prompts(s);
     if (code == EXIT_DONE) code = model_open(&s->target, &s->model, s->quiet);
     if (code == EXIT_DONE) code = load_tokenizer(s);
@@ -286,20 +287,7 @@ static int load(live *s) {
     return code == EXIT_DONE ? settle_engine(s) : code;
 }
 
-/* ---- after the run ------------------------------------------------------- */
-
-static int show(live *s) {
-    spec_message why;
-    bool json_to_stdout = s->json && strcmp(s->json, "-") == 0;
-    if (!s->quiet) report_live(s, json_to_stdout ? stderr : stdout);
-    if (s->json && !json_to_stdout && bench_write_file(s->json, report_live_json, s, &why) != SPEC_OK) {
-        bench_complain("%s", why.text);
-        return EXIT_USAGE;
-    }
-    if (!json_to_stdout || report_live_json(stdout, s) == 0) return EXIT_DONE;
-    if (!ferror(stdout)) bench_complain("cannot make the JSON report: out of memory");
-    return ferror(stdout) ? EXIT_USAGE : EXIT_CHECK;
-}
+/* ---- the whole ----------------------------------------------------------- */
 
 /* What must hold, or the exit status tells. The BLAS modes promise nothing. */
 static int verdict(const live *s) {
@@ -339,6 +327,7 @@ int live_execute(live *s) {
     if (code == EXIT_DONE) code = live_record(s);
     if (code != EXIT_DONE) return code;
     if (getrusage(RUSAGE_SELF, &usage) == 0) s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
-    code = show(s);
+    if (!s->quiet) report_live(s, jout_tables(s->json));
+    code = jout_report(s->json, report_live_json, s);
     return code == EXIT_DONE ? verdict(s) : code;
 }

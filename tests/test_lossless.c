@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "copy_model.h"
 #include "engine.h"
 #include "random_model.h"
 #include "support.h"
@@ -24,7 +25,6 @@ static const char *const drafters[] = {
 typedef struct world {
     support_tmp tmp;
     char model[256];
-    bool stories; /* the trained model of ../shared instead of a random one */
 } world;
 
 typedef struct plan {
@@ -45,10 +45,9 @@ static size_t soak_tokens(void) {
 enum { RESPONSE = 100 };
 
 /* Random tokens with repetitions, as drafters that copy want them. */
-static void make_prompts(prompts *p, const char *model, size_t tokens) {
+static void make_prompts(prompts *p, size_t tokens) {
     support_rng rng = support_rng_new(support_seed(), 1);
     size_t n = (tokens + RESPONSE - 1) / RESPONSE, vocab = 300;
-    (void)model;
     memset(p, 0, sizeof *p);
     for (size_t i = 0; i < n; i++) {
         spec_token tok[40];
@@ -102,7 +101,7 @@ static void run_plan(const world *w, const plan *p) {
     spec_sampling sampling = {.size = sizeof sampling, .temperature = p->temperature};
     prompts ask;
     engine_run plain;
-    make_prompts(&ask, w->model, tokens);
+    make_prompts(&ask, tokens);
     engine_settings s = {.target = t,
                          .prompts = &ask,
                          .max_tokens = RESPONSE,
@@ -170,13 +169,23 @@ static int make_random(void **state) {
     return 0;
 }
 
-static int remove_random(void **state) {
+static int make_copying(void **state) {
+    static world w;
+    spec_message why = {""};
+    support_tmp_make(&w.tmp);
+    support_tmp_path(&w.tmp, "copying.gguf", w.model, sizeof w.model);
+    if (copy_model_write(w.model, support_seed(), &why) != SPEC_OK) fail_msg("%s", why.text);
+    *state = &w;
+    return 0;
+}
+
+static int remove_model(void **state) {
     support_tmp_remove(&((world *)*state)->tmp);
     return 0;
 }
 
 static int find_stories(void **state) {
-    static world w = {.stories = true};
+    static world w;
     if (!support_shared("golden/stories260K/stories260K-Q8_0.gguf", w.model, sizeof w.model))
         w.model[0] = '\0';
     *state = &w;
@@ -200,11 +209,17 @@ int main(void) {
         cmocka_unit_test(test_sampled), cmocka_unit_test(test_sampled_hot),
         cmocka_unit_test(test_caches),
     };
+    const struct CMUnitTest copying[] = {
+        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_sampled_hot),
+        cmocka_unit_test(test_caches),
+    };
     const struct CMUnitTest trained[] = {
         cmocka_unit_test(test_stories_greedy),  cmocka_unit_test(test_stories_batch),
         cmocka_unit_test(test_stories_sampled), cmocka_unit_test(test_stories_hot),
         cmocka_unit_test(test_stories_caches),
     };
-    int failed = cmocka_run_group_tests(random_weights, make_random, remove_random);
+    int failed = cmocka_run_group_tests(random_weights, make_random, remove_model);
+    failed += cmocka_run_group_tests(copying, make_copying, remove_model);
     return failed + cmocka_run_group_tests(trained, find_stories, NULL);
 }
