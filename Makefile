@@ -122,7 +122,7 @@ endif
 print-%: FORCE
 	@echo '$($*)'
 
-.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench asan tsan fuzz format lint \
+.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak asan tsan fuzz format lint \
         install uninstall clean help FORCE
 
 default: lib $(SPECBENCH)
@@ -143,6 +143,7 @@ help:
 	@echo 'make all         everything that can be built, tests and examples too'
 	@echo 'make deps        install the Debian packages that building and testing need'
 	@echo 'make bench       measure the speed and size of the suffix index'
+	@echo 'make soak        lossless on SOAK=100000 tokens for each drafter and law (an hour)'
 	@echo 'make asan tsan   the tests under sanitizers'
 	@echo 'make fuzz        libFuzzer on every target, FUZZ_SECONDS=60 each (needs clang)'
 	@echo 'make format      clang-format in place'
@@ -165,6 +166,10 @@ check:
 
 bench: default
 	build/specbench speed
+
+SOAK ?= 100000
+soak: $(OUT)/tests/test_lossless
+	SOAK=$(SOAK) $<
 
 asan tsan:
 	@CC='$(CC)' CXX='$(CXX)' tests/deps.sh check
