@@ -95,8 +95,8 @@ SPECP_INLINE size_t specp_unit_count(specp_form form, size_t n_in) {
 /* ---- what drives the kernels ---------------------------------------------- */
 
 /* 16 outputs for n <= SPECP_GROUP rows of activations x[0..n-1]: `units` units at `panel`.
- * The pointers past n repeat the last, and `out` has SPECP_GROUP rows: a function may
- * compute more rows than n. */
+ * There are SPECP_GROUP pointers that may be followed, and as many rows of `out`: a function
+ * may compute more than n. */
 typedef void (*specp_panel_fn)(const uint8_t *panel, size_t units, const specp_qblock *const *x, size_t n,
                                float (*out)[SPECP_PANEL]);
 

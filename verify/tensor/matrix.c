@@ -150,48 +150,38 @@ void specp_acts_release(specp_acts *a, const spec_allocator *alloc) {
 
 /* ---- the walk of a product ----------------------------------------------- */
 
-/* Activations of this size are walked over for each panel: half of a usual L2 cache. */
+/* As much of the activations as half of a usual L2 cache holds is walked over for each panel. */
 #define PASS_BYTES ((size_t)1 << 20)
+#define PASS_ROWS  256
 
 typedef struct walk {
     specp_panel_fn fn;
     const specp_matrix *m;
-    const specp_acts *a;
-    const uint32_t *row_index;
-    float *y;
-    size_t ldy;
+    size_t units, ldy;
 } walk;
 
 static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 
-/* One panel, rows [begin, end) of y: at most SPECP_GROUP. */
-static void multiply_group(const walk *w, size_t panel, size_t begin, size_t end) {
-    const specp_qblock *x[SPECP_GROUP];
+/* One panel and n <= SPECP_GROUP rows, to y. */
+static void multiply_group(const walk *w, size_t panel, const specp_qblock *const *x, size_t n, float *y) {
     float out[SPECP_GROUP][SPECP_PANEL];
-    size_t units = specp_unit_count(w->m->form, w->m->n_in), first = panel * SPECP_PANEL;
+    size_t first = panel * SPECP_PANEL, bytes = w->units * specp_unit_bytes(w->m->form);
     size_t width = w->m->n_out - first < SPECP_PANEL ? w->m->n_out - first : SPECP_PANEL;
-    for (size_t i = 0; i < SPECP_GROUP; i++) {
-        size_t r = begin + i < end ? begin + i : end - 1;
-        x[i] = w->a->q + (w->row_index ? w->row_index[r] : r) * w->a->ldq;
-    }
-    w->fn((const uint8_t *)w->m->data + panel * units * specp_unit_bytes(w->m->form), units, x, end - begin,
-          out);
-    for (size_t r = begin; r < end; r++) {
-        float *y = w->y + r * w->ldy + first;
-        if (width == SPECP_PANEL) {
-            memcpy(y, out[r - begin], sizeof out[0]);
-        } else {
-            memcpy(y, out[r - begin], width * sizeof(float));
-        }
+    w->fn((const uint8_t *)w->m->data + panel * bytes, w->units, x, n, out);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(y + i * w->ldy + first, out[i], width * sizeof(float));
     }
 }
 
-/* All panels for rows [begin, end): each panel's groups follow one another, while it is in the cache. */
-static void multiply_rows(const walk *w, size_t begin, size_t end, size_t panel0, size_t panel1) {
-    size_t n = end - begin, groups = ceil_div(n, SPECP_GROUP);
+/* Panels [panel0, panel1) for n <= PASS_ROWS rows: a panel's groups follow one another, while
+ * it is in the cache. */
+static void multiply_rows(const walk *w, const specp_qblock *const *x, size_t n, float *y, size_t panel0,
+                          size_t panel1) {
+    size_t groups = ceil_div(n, SPECP_GROUP);
     for (size_t p = panel0; p < panel1; p++) {
         for (size_t g = 0; g < groups; g++) {
-            multiply_group(w, p, begin + n * g / groups, begin + n * (g + 1) / groups);
+            size_t begin = n * g / groups, end = n * (g + 1) / groups;
+            multiply_group(w, p, x + begin, end - begin, y + begin * w->ldy);
         }
     }
 }
@@ -199,10 +189,17 @@ static void multiply_rows(const walk *w, size_t begin, size_t end, size_t panel0
 void specp_quant_matmul(specp_panel_fn fn, const specp_matrix *m, const specp_acts *a,
                         const uint32_t *row_index, size_t n_rows, float *y, size_t ldy, size_t panel0,
                         size_t panel1) {
-    const walk w = {fn, m, a, row_index, y, ldy};
+    const walk w = {fn, m, specp_unit_count(m->form, m->n_in), ldy};
+    const specp_qblock *x[PASS_ROWS + SPECP_GROUP];
     size_t fit = PASS_BYTES / (a->ldq * sizeof(specp_qblock)) / SPECP_GROUP * SPECP_GROUP;
-    size_t passes = ceil_div(n_rows, fit ? fit : SPECP_GROUP);
-    for (size_t i = 0; i < passes; i++) {
-        multiply_rows(&w, n_rows * i / passes, n_rows * (i + 1) / passes, panel0, panel1);
+    fit = fit < SPECP_GROUP ? SPECP_GROUP : fit < PASS_ROWS ? fit : PASS_ROWS;
+    size_t passes = ceil_div(n_rows, fit);
+    for (size_t pass = 0; pass < passes; pass++) {
+        size_t begin = n_rows * pass / passes, end = n_rows * (pass + 1) / passes;
+        for (size_t i = 0; i < end - begin + SPECP_GROUP; i++) { /* past the end the last one again */
+            size_t row = begin + i < end ? begin + i : end - 1;
+            x[i] = a->q + (row_index ? row_index[row] : row) * a->ldq;
+        }
+        multiply_rows(&w, x, end - begin, y + begin * ldy, panel0, panel1);
     }
 }
