@@ -92,7 +92,7 @@ static int cmd_target(int argc, char **argv) {
         COUNT(option),
         "  specbench train target --random tiny -o tiny.gguf\n"
         "  specbench train target --random 1.1B --type Q8_0 -o 1b-q8.gguf\n"
-        "  specbench train target --random 110M,layers=2,tied=1 --arch qwen3 -o small.gguf\n",
+        "  specbench train target --random 110M,layers=2 --arch qwen3 -o q.gguf\n",
         0,
         0,
         NULL};
