@@ -268,6 +268,26 @@ static void test_extreme_logits(void **state) {
     assert_law(SAMPLING(.temperature = 1.0f), (float[]){5}, NULL, 1, (double[]){1});
 }
 
+/* The bits of a law, which are the same for every compiler and machine. */
+static void test_the_bits_of_a_law(void **state) {
+    (void)state;
+    support_rng r = support_rng_new(1, 1);
+    spec_sampler *s = new_sampler(1000);
+    spec_sampling p = {.temperature = 0.7f, .top_p = 0.98f, .repetition_penalty = 1.0f};
+    float z[1000];
+    uint64_t h = 0;
+    for (int i = 0; i < 1000; i++) z[i] = (float)(support_rng_below(&r, 1u << 20)) * 0x1p-16f;
+    assert_int_equal(specp_sampler_filter(s, &p, z, NULL), 0);
+    for (uint32_t i = 0; i <= s->law.n; i++) {
+        uint64_t bits;
+        memcpy(&bits, i < s->law.n ? &s->law.w[i] : &s->law.total, sizeof bits);
+        h = specp_mix64(h ^ bits);
+    }
+    assert_int_equal(s->law.n, 182);
+    if (h != 0xff9a4368bc0e898fu) fail_msg("the bits' hash is 0x%llx", (unsigned long long)h);
+    spec_sampler_free(s);
+}
+
 /* ---- drawing --------------------------------------------------------------------------- */
 
 /* The token at u is that of the running sum, however long the law. */
@@ -387,10 +407,15 @@ static void test_bad_calls_and_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp_and_log),    cmocka_unit_test(test_laws_are_those_of_a_sort),
-        cmocka_unit_test(test_each_step),      cmocka_unit_test(test_bias_penalty_and_mask),
-        cmocka_unit_test(test_extreme_logits), cmocka_unit_test(test_drawing_is_by_the_running_sum),
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_bad_calls_and_memory),
+        cmocka_unit_test(test_exp_and_log),
+        cmocka_unit_test(test_laws_are_those_of_a_sort),
+        cmocka_unit_test(test_each_step),
+        cmocka_unit_test(test_bias_penalty_and_mask),
+        cmocka_unit_test(test_extreme_logits),
+        cmocka_unit_test(test_the_bits_of_a_law),
+        cmocka_unit_test(test_drawing_is_by_the_running_sum),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bad_calls_and_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,7 @@ static double worst_of(const oracle_plan *plan, oracle_verify_fn rule, oracle_fa
 }
 
 static void assert_exact(const oracle_plan *plan, oracle_verify_fn rule) {
-    double worst = worst_of(plan, rule, ORACLE_RIGHT, 12, true);
+    double worst = worst_of(plan, rule, ORACLE_RIGHT, 6, true);
     if (!(worst < EXACT))
         fail_msg("%s %s %s cap %u: the law is %g off", plan->level[0] ? plan->level[0] : "",
                  plan->level[1] ? plan->level[1] : "", plan->level[2] ? plan->level[2] : "", plan->cap,

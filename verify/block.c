@@ -34,7 +34,7 @@ static double surplus(const spec_sampler *s, double scale, double q_total) {
     double sum = 0.0;
     for (uint32_t k = 0; k < s->law.n; k++) {
         double rest = s->law.w[k] * (scale / s->law.total) - (double)s->q[s->law.id[k]] * (1.0 / q_total);
-        sum += rest > 0.0 ? rest : 0.0;
+        sum += 0.5 * (rest + __builtin_fabs(rest)); /* max(rest, 0) */
     }
     return sum;
 }

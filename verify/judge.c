@@ -64,15 +64,14 @@ int specp_judge_law(specp_judge *j, int32_t at, size_t depth) {
     return err ? specp_fail(j->why, err, "row %zu: %.400s", row, inner.text) : SPEC_OK;
 }
 
-/* The sum of a q row; false where a value is negative or not finite. */
+/* The sum of a q row of whole blocks; false where a value is negative or not finite. */
 static bool sum_q(const float *q, uint32_t n, double *total) {
     int fine = 1;
     double a[SPECP_LAW_LANES] = {0};
-    for (uint32_t i = 0; i < n; i += SPECP_LAW_LANES) /* n: whole blocks */
-        for (int k = 0; k < SPECP_LAW_LANES; k++) {
-            fine &= q[i + k] >= 0.0f && q[i + k] <= FLT_MAX;
-            a[k] += (double)q[i + k];
-        }
+    for (uint32_t i = 0; i < n; i += SPECP_LAW_LANES) {
+        for (int k = 0; k < SPECP_LAW_LANES; k++) fine &= (q[i + k] >= 0.0f) & (q[i + k] <= FLT_MAX);
+        for (int k = 0; k < SPECP_LAW_LANES; k++) a[k] += (double)q[i + k];
+    }
     *total = specp_fold(a);
     return fine;
 }

@@ -45,10 +45,11 @@ typedef struct specp_dice {
 struct spec_sampler {
     spec_allocator alloc;
     uint32_t vocab, cap;
-    specp_law law;
-    uint64_t *heap; /* for selection; the start of the block that holds all arrays */
+    specp_law law;  /* law.w is the start of the block that holds all arrays */
     float *z;       /* logits after bias, penalty and mask */
     float *q;       /* a draft's distribution; 0 from the row's end on */
+    uint32_t *key;  /* for selection: logits as integers, */
+    uint32_t *left; /* and which of them are still in question */
     uint8_t *seen;  /* 1 for tokens in the text, while they are penalised; 0 otherwise */
     specp_dice dice;
     spec_token path[SPEC_TREE_MAX_NODES]; /* the tokens that lead to the row at hand */

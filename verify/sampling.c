@@ -16,23 +16,24 @@
 /* ---- memory ------------------------------------------------------------ */
 
 #define ENTRY_BYTES                                                                                          \
-    (sizeof(uint64_t) + sizeof(double) + 2 * sizeof(float) + sizeof(spec_token) + sizeof(uint8_t))
+    (sizeof(double) + sizeof(spec_token) + 2 * sizeof(float) + 2 * sizeof(uint32_t) + sizeof(uint8_t))
 
 int spec_sampler_new(spec_sampler **out, size_t vocab, const spec_allocator *alloc) {
     if (!out || vocab < 1 || vocab > INT32_MAX) return SPEC_ERR_INVALID;
     spec_sampler *s = specp_calloc(alloc, 1, sizeof *s);
     if (!s) return SPEC_ERR_NOMEM;
     size_t cap = (vocab + SPECP_LAW_BLOCK - 1) / SPECP_LAW_BLOCK * SPECP_LAW_BLOCK;
-    s->heap = specp_calloc(alloc, cap, ENTRY_BYTES);
-    if (!s->heap) {
+    s->law.w = specp_calloc(alloc, cap, ENTRY_BYTES);
+    if (!s->law.w) {
         specp_release(alloc, s, 1, sizeof *s);
         return SPEC_ERR_NOMEM;
     }
-    s->law.w = (double *)(s->heap + cap);
-    s->z = (float *)(s->law.w + cap);
+    s->law.id = (spec_token *)(s->law.w + cap);
+    s->z = (float *)(s->law.id + cap);
     s->q = s->z + cap;
-    s->law.id = (spec_token *)(s->q + cap);
-    s->seen = (uint8_t *)(s->law.id + cap);
+    s->key = (uint32_t *)(s->q + cap);
+    s->left = s->key + cap;
+    s->seen = (uint8_t *)(s->left + cap);
     s->vocab = (uint32_t)vocab;
     s->cap = (uint32_t)cap;
     if (alloc) s->alloc = *alloc;
@@ -43,7 +44,7 @@ int spec_sampler_new(spec_sampler **out, size_t vocab, const spec_allocator *all
 void spec_sampler_free(spec_sampler *s) {
     if (!s) return;
     spec_allocator alloc = s->alloc;
-    specp_release(&alloc, s->heap, s->cap, ENTRY_BYTES);
+    specp_release(&alloc, s->law.w, s->cap, ENTRY_BYTES);
     specp_release(&alloc, s, 1, sizeof *s);
 }
 

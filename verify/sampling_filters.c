@@ -2,15 +2,18 @@
 /*
  * From logits to a law: temperature, top-k, top-p, min-p, and drawing from it.
  *
- * A token's rank is one number, in which a greater logit is greater and of equal
- * ones the lower index:
+ * Nothing is sorted. Top-k and top-p each look for the last token that stays, in the
+ * order of greater logits first and of lower indices among equal ones, by its digits:
  *
- *     | logit, as an integer of the same order | ~index |      0 is below all ranks
+ *     a logit's bits, made integers of the same order     | 11 bits | 11 bits | 10 bits |
  *
- * Nothing is sorted. Top-k and top-p each look for the least rank that stays, with
- * a heap of k ranks and of those that can be in the nucleus; then one pass in
- * order drops what lies below. So the law's tokens ascend, and the exponential is
- * taken of top-k's survivors alone.
+ *     mass by the first digit, all tokens            ..  .1 [.3] .5 .05      from the right: the bracketed
+ *     by the second, tokens of the bracketed one     .. [.2] .1  0            one is where the wanted mass
+ *     by the third, likewise, then by index                                   is reached
+ *
+ * (Top-k's mass is 1 a token.) Then one pass in order drops what lies behind. So it
+ * takes linear time whatever the logits, the law's tokens ascend, and the exponential
+ * is taken of top-k's survivors alone.
  */
 #include <float.h>
 #include <string.h>
@@ -45,60 +48,64 @@ static void finish(specp_law *law, uint32_t n) {
     law->total = specp_law_sum(law->w, n);
 }
 
-/* ---- ranks --------------------------------------------------------------- */
+/* ---- the last that stays -------------------------------------------------- */
 
-static uint64_t rank_of(float z, uint32_t index) {
-    uint32_t bits = specp_bits_of_float(z + 0.0f); /* of -0, too, those of 0 */
-    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return (uint64_t)bits << 32 | (uint32_t)~index;
+/* Of tokens in order: those with a greater key, or with this one and at most this index. */
+typedef struct last {
+    uint32_t key, index;
+} last;
+
+/* Integers in the order of floats; -0 and 0 are equal. */
+static uint32_t key_of(float z) {
+    uint32_t bits = specp_bits_of_float(z + 0.0f);
+    return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-/* Puts x into a heap whose place i is free; the least is in place 0. */
-static void sift_down(uint64_t *heap, uint32_t n, uint32_t i, uint64_t x) {
-    for (size_t child; (child = 2 * (size_t)i + 1) < n; i = (uint32_t)child) {
-        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
-        if (heap[child] >= x) break;
-        heap[i] = heap[child];
+static bool stays(last l, uint32_t key, uint32_t index) {
+    return key > l.key || (key == l.key && index <= l.index);
+}
+
+#define DIGITS 2048
+
+/* The greatest digit at which the mass, *run and that of greater digits, reaches
+ * `wanted`; adds the greater ones' to *run. */
+static uint32_t find_digit(const double *mass, double wanted, double *run) {
+    double sum = *run;
+    uint32_t found = 0;
+    for (uint32_t d = DIGITS; d-- > 0;) {
+        if (mass[d] <= 0.0) continue;
+        found = d;
+        *run = sum;
+        sum += mass[d];
+        if (sum >= wanted) break;
     }
-    heap[i] = x;
+    return found;
 }
 
-static void heapify(uint64_t *heap, uint32_t n) {
-    for (uint32_t i = n / 2; i-- > 0;) sift_down(heap, n, i, heap[i]);
-}
-
-/* The k-th greatest rank of z[0..n), k < n. */
-static uint64_t kth_rank(const float *z, uint32_t n, uint32_t k, uint64_t *heap) {
-    for (uint32_t i = 0; i < k; i++) heap[i] = rank_of(z[i], i);
-    heapify(heap, k);
-    float least = z[(uint32_t)~heap[0]]; /* an equal logit further on ranks lower */
-    for (uint32_t i = k; i < n; i++) {
-        if (!(z[i] > least)) continue;
-        sift_down(heap, k, 0, rank_of(z[i], i));
-        least = z[(uint32_t)~heap[0]];
+/* The last of the fewest tokens that have the wanted mass, in s->key[0..n) with
+ * weights w, or 1 each for NULL. */
+static last find_last(const spec_sampler *s, const double *w, uint32_t n, double wanted) {
+    static const struct { uint32_t shift, bits; } digits[] = {{21, 11}, {10, 11}, {0, 10}};
+    const uint32_t *key = s->key;
+    uint32_t *left = s->left; /* indices whose keys have the digits found */
+    double run = 0.0;
+    for (size_t k = 0; k < 3; k++) {
+        double mass[DIGITS] = {0};
+        uint32_t shift = digits[k].shift, mask = (1u << digits[k].bits) - 1, m = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t at = k ? left[i] : i;
+            mass[key[at] >> shift & mask] += w ? w[at] : 1.0;
+        }
+        uint32_t digit = find_digit(mass, wanted, &run);
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t at = k ? left[i] : i;
+            if ((key[at] >> shift & mask) == digit) left[m++] = at;
+        }
+        n = m;
     }
-    return heap[0];
-}
-
-/*
- * The least rank, among the law's indices, of the fewest that hold `part` of the
- * mass. Tokens below (1 - part) / n of the mass do not hold 1 - part of it
- * together, so the nucleus lies among the others.
- */
-static uint64_t nucleus_rank(const specp_law *law, const float *z, double part, uint64_t *heap) {
-    double floor = (1.0 - part) * law->total / law->n, mass = 0.0;
-    uint32_t n = 0;
-    uint64_t best;
-    for (uint32_t i = 0; i < law->n; i++)
-        if (law->w[i] >= floor) heap[n++] = ~rank_of(z[law->id[i]], i); /* the greatest is the least */
-    heapify(heap, n);
-    do {
-        best = heap[0];
-        mass += law->w[(uint32_t)best];
-        n--;
-        sift_down(heap, n, 0, heap[n]);
-    } while (n && mass < part * law->total);
-    return ~best;
+    uint32_t i = 0;
+    while (i + 1 < n && (run += w ? w[left[i]] : 1.0) < wanted) i++;
+    return (last){key[left[i]], left[i]};
 }
 
 /* ---- the steps ----------------------------------------------------------- */
@@ -138,29 +145,55 @@ static void certain(specp_law *law, const float *z, float max) {
     finish(law, 1);
 }
 
-/* Tokens that have weight and at least a rank. */
-static uint32_t collect(spec_token *id, const float *z, uint32_t vocab, uint64_t least) {
+/* The tokens that have weight, of the k best if 0 < k. */
+static uint32_t collect(spec_sampler *s, const float *z, uint32_t k) {
+    spec_token *id = s->law.id;
     uint32_t n = 0;
-    for (uint32_t t = 0; t < vocab; t++)
-        if (z[t] >= -FLT_MAX && rank_of(z[t], t) >= least) id[n++] = (spec_token)t;
+    if (!k || k >= s->vocab) {
+        for (uint32_t t = 0; t < s->vocab; t++)
+            if (z[t] >= -FLT_MAX) id[n++] = (spec_token)t;
+        return n;
+    }
+    for (uint32_t t = 0; t < s->vocab; t++) s->key[t] = key_of(z[t]);
+    last l = find_last(s, NULL, s->vocab, k);
+    for (uint32_t t = 0; t < s->vocab; t++)
+        if (z[t] >= -FLT_MAX && stays(l, s->key[t], t)) id[n++] = (spec_token)t;
     return n;
 }
 
 /* w = exp((z - max) / temperature) */
 static void weigh(specp_law *law, uint32_t n, const float *z, float max, float temperature) {
     double inverse = 1.0 / (double)temperature;
-    for (uint32_t i = 0; i < n; i++) law->w[i] = ((double)z[law->id[i]] - (double)max) * inverse;
-    for (uint32_t i = n; i < padded(n); i++) law->w[i] = 0.0;
-    for (uint32_t i = 0; i < n; i += LANES)
-        for (int j = 0; j < LANES; j++) law->w[i + j] = specp_exp(law->w[i + j]);
+    for (uint32_t i = n; i < padded(n); i++) law->id[i] = law->id[0]; /* any token */
+    for (uint32_t b = 0; b < n; b += BLOCK) {
+        double *w = law->w + b;
+        for (uint32_t i = 0; i < BLOCK; i++) {
+            double x = ((double)z[law->id[b + i]] - (double)max) * inverse;
+            w[i] = x > -708.0 ? x : -708.0; /* 10^-308 of the best one's weight */
+        }
+        for (uint32_t i = 0; i < BLOCK; i++) w[i] = specp_exp_normal(w[i]);
+    }
     finish(law, n);
 }
 
-/* Keeps what has at least a rank (by index in the law) and at least a weight. */
-static void keep(specp_law *law, const float *z, uint64_t least_rank, double least_weight) {
+/* Keeps the fewest that hold `part` of the mass. */
+static void keep_nucleus(spec_sampler *s, const float *z, double part) {
+    specp_law *law = &s->law;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < law->n; i++) s->key[i] = key_of(z[law->id[i]]);
+    last l = find_last(s, law->w, law->n, part * law->total);
+    for (uint32_t i = 0; i < law->n; i++) {
+        if (!stays(l, s->key[i], i)) continue;
+        law->id[n] = law->id[i];
+        law->w[n++] = law->w[i];
+    }
+    finish(law, n);
+}
+
+static void keep_heavy(specp_law *law, double least) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < law->n; i++) {
-        if (law->w[i] < least_weight || rank_of(z[law->id[i]], i) < least_rank) continue;
+        if (law->w[i] < least) continue;
         law->id[n] = law->id[i];
         law->w[n++] = law->w[i];
     }
@@ -175,11 +208,9 @@ int specp_sampler_filter(spec_sampler *s, const spec_sampling *p, const float *z
         certain(&s->law, z, max);
         return SPEC_OK;
     }
-    uint64_t least = 0;
-    if (p->top_k && p->top_k < s->vocab) least = kth_rank(z, s->vocab, p->top_k, s->heap);
-    weigh(&s->law, collect(s->law.id, z, s->vocab, least), z, max, p->temperature);
-    least = p->top_p < 1.0f ? nucleus_rank(&s->law, z, (double)p->top_p, s->heap) : 0;
-    if (least || p->min_p > 0.0f) keep(&s->law, z, least, (double)p->min_p); /* the best weighs 1 */
+    weigh(&s->law, collect(s, z, p->top_k), z, max, p->temperature);
+    if (p->top_p < 1.0f) keep_nucleus(s, z, (double)p->top_p);
+    if (p->min_p > 0.0f) keep_heavy(&s->law, (double)p->min_p); /* the best weighs 1 */
     return SPEC_OK;
 }
 
@@ -221,7 +252,7 @@ bool specp_law_subtract(specp_law *law, double scale, const float *q, double q_t
     if (i == law->n) return false;
     for (i = 0; i < law->n; i++) {
         double rest = law->w[i] * of_p - (double)q[law->id[i]] * of_q;
-        law->w[i] = rest > 0.0 ? rest : 0.0;
+        law->w[i] = 0.5 * (rest + __builtin_fabs(rest)); /* max(rest, 0), exactly, with no branch to guess */
     }
     finish(law, law->n);
     return true;
