@@ -288,8 +288,19 @@ static void test_metadata(void **state) {
     gguf_u32(&b, "key", 2);
     refuse(*state, &b, SPEC_ERR_CORRUPT, "metadata entry key is there twice");
 
-    static const char *const names[] = {
-        "", "a\nb", "\x7f", "\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"};
+    static const char *const names[] = {"",
+                                        "a\nb",
+                                        "\x7f",
+                                        "\xff",
+                                        "\xc0\x80",
+                                        "\xe0\x80\x80",
+                                        "\xed\xa0\x80",
+                                        "\xf0\x80\x80\x80",
+                                        "\xf4\x90\x80\x80",
+                                        "\xf5\x80\x80\x80",
+                                        "\xe2\x82",
+                                        "\xe2\x82z",
+                                        "\x80"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         gguf_header(&b, 3, 0, 1);
         gguf_u32(&b, names[i], 1);
@@ -318,6 +329,13 @@ static void test_arrays(void **state) {
     bytes_fill(&b, 0, 60);
     refuse(*state, &b, SPEC_ERR_CORRUPT, "value type 99");
 
+    for (uint64_t n = 1ull << 61; n > 0; n *= 2) { /* 8 n overflows to 0 */
+        gguf_header(&b, 3, 0, 1);
+        gguf_array(&b, "key", G_ARRAY, 1);
+        bytes_u32(&b, G_F64);
+        bytes_u64(&b, n);
+        refuse(*state, &b, SPEC_ERR_CORRUPT, "metadata entry 1 of 1");
+    }
     for (unsigned depth = 1; depth < 8; depth++) {
         gguf_header(&b, 3, 0, 1);
         gguf_array(&b, "key", G_ARRAY, 1);

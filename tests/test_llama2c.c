@@ -197,6 +197,42 @@ static void test_numbers(void **state) {
     }
 }
 
+/* What v0 cannot be, so that it is no model at all. */
+static void test_v0_numbers(void **state) {
+    static const int32_t values[] = {INT32_MIN, 0, (1 << 24) + 1};
+    fixture *x = *state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        bytes b = {0};
+        make_v0(&b, true);
+        memcpy(b.data + 20, &values[i], 4);
+        expect_open(x->path, &b, SPEC_ERR_CORRUPT, "is no model file");
+        bytes_free(&b);
+    }
+}
+
+/* 123 layers are a '{' where a safetensors file has one. */
+static void test_layers_like_json(void **state) {
+    static const int32_t n[7] = {2, 1, '{', 1, 1, 3, 1};
+    fixture *x = *state;
+    bytes b = {0};
+    bytes_add(&b, n, sizeof n);
+    bytes_fill(&b, 0, 4 * (3 * 2 + '{' * (2 + 4 * 4 + 2 + 3 * 2) + 2 + 2));
+    support_write_file(x->path, b.data, b.n);
+    spec_tensors *f = must_open(x->path, NULL);
+    assert_string_equal(spec_tensors_format(f), "llama2.c v0");
+    spec_tensors_free(f);
+    bytes_free(&b);
+}
+
+static void test_shared_flag(void **state) {
+    fixture *x = *state;
+    bytes b = {0};
+    make_v1(&b, true);
+    b.data[36] = 2;
+    expect_open(x->path, &b, SPEC_ERR_CORRUPT, "describe no model");
+    bytes_free(&b);
+}
+
 /* Sizes whose product overflows 64 bits. */
 static void test_overflow(void **state) {
     static const int32_t huge[7] = {0x40000000, 0x40000000, 0x7fffffff, 2, 1, 0x7fffffff, 0x7fffffff};
@@ -258,6 +294,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_v1, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_v0_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_layers_like_json, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shared_flag, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overflow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
         cmocka_unit_test(test_golden),

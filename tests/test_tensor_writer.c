@@ -258,6 +258,7 @@ static void refuse_arguments(spec_writer *w, bool gguf) {
     assert_int_equal(spec_writer_tensor(w, "x", SPEC_TYPE_F32, 2, dim), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_tensor(w, "x", SPEC_TYPE_F32, 5, dim), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_tensor(w, "x", SPEC_TYPE_F32, 1, NULL), SPEC_ERR_INVALID);
+    assert_int_equal(spec_writer_tensor(w, "x", SPEC_TYPE_I8, 1, (uint64_t[]){1ull << 62}), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_tensor(w, "x", SPEC_TYPES, 0, NULL), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_tensor(w, "x", SPEC_TYPE_Q8_0, 1, (uint64_t[]){33}), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_tensor(w, "x", gguf ? SPEC_TYPE_BOOL : SPEC_TYPE_Q8_0, 1, (uint64_t[]){32}),
@@ -274,6 +275,7 @@ static void refuse_arguments(spec_writer *w, bool gguf) {
         assert_int_equal(spec_writer_meta_float(w, "x", INFINITY), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_meta_floats(w, "x", (float[]){1, NAN}, 2), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_meta_string(w, "x", bad_text, 1), SPEC_ERR_INVALID);
+        assert_int_equal(spec_writer_meta_string(w, "x", "a\0b", 3), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_meta_strings(w, "x", &bad_text, (size_t[]){1}, 1), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_tensor(w, "__metadata__", SPEC_TYPE_F32, 0, NULL), SPEC_ERR_INVALID);
     }

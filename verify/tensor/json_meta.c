@@ -31,7 +31,7 @@ static int add_value(flattener *z, const json_t *value);
 /* ---- keys ---------------------------------------------------------------- */
 
 static int append(flattener *z, const char *text, size_t n) {
-    if (n > SPECP_NAME_MAX || z->len + n > SPECP_NAME_MAX)
+    if (z->len + n > SPECP_NAME_MAX)
         return TENSORS_FAIL(z->f, SPEC_ERR_CORRUPT, "%s: a key has more than %d bytes", z->shown,
                             SPECP_NAME_MAX);
     if (z->len + n > z->cap) {

@@ -234,9 +234,7 @@ bool specp_safetensors_index_is(const specp_file *file) {
 /* Files of the index's folder, and no way out of it. */
 static int check_shard_name(spec_tensors *f, const specp_file *index, const char *name, const json_t *shard) {
     const char *text = json_string_value(shard);
-    if (text && specp_name_valid(text, strlen(text)) && !strchr(text, '/') && strcmp(text, ".") != 0 &&
-        strcmp(text, "..") != 0)
-        return SPEC_OK;
+    if (text && specp_name_valid(text, strlen(text)) && !strchr(text, '/')) return SPEC_OK;
     return TENSORS_FAIL(f, SPEC_ERR_CORRUPT,
                         "%s: weight_map: tensor %.*s lies in \"%.*s\", expected the name of a file in the "
                         "same folder",
@@ -303,7 +301,7 @@ int specp_safetensors_read_index(spec_tensors *f, const specp_file *index) {
 static bool has_suffix(const char *name) {
     static const char suffix[] = ".safetensors";
     size_t n = strlen(name), s = sizeof suffix - 1;
-    return n > s && memcmp(name + n - s, suffix, s) == 0;
+    return n >= s && memcmp(name + n - s, suffix, s) == 0;
 }
 
 /* The only *.safetensors of the folder; `dir` ends in a slash. */
@@ -312,7 +310,7 @@ static int find_only(spec_tensors *f, const char *dir, const char **path) {
     DIR *d = opendir(dir);
     if (!d) return TENSORS_FAIL(f, SPEC_ERR_IO, "%s: the folder cannot be read", specp_shown(dir));
     for (struct dirent *e; (e = readdir(d));) {
-        if (!has_suffix(e->d_name) || e->d_name[0] == '.') continue;
+        if (e->d_name[0] == '.' || !has_suffix(e->d_name)) continue; /* other systems leave "._NAME" */
         if (n++ == 0) *path = specp_tensors_join(f, dir, strlen(dir), e->d_name);
     }
     closedir(d);

@@ -18,11 +18,11 @@
 
 /* ---- JSON ---------------------------------------------------------------- */
 
-/* A JSON string. SPEC_ERR_INVALID: s is not UTF-8. */
+/* A JSON string. SPEC_ERR_INVALID: s is not UTF-8, or has a zero byte, which the readers refuse. */
 static int add_quoted(spec_writer *w, specp_bytes *b, const char *s, size_t n) {
     static const char hex[] = "0123456789abcdef";
     int err = SPEC_ERR_INVALID;
-    if (!specp_utf8_valid(s, n)) return err;
+    if (!specp_utf8_valid(s, n) || (n && memchr(s, 0, n))) return err;
     err = ADD_TEXT(b, "\"");
     for (size_t i = 0; i < n && !err; i++) {
         char c = s[i], escape[] = {'\\', c, '\0'}, code[] = "\\u0000";

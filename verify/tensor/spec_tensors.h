@@ -162,7 +162,7 @@ SPEC_API SPEC_MUST_CHECK int spec_writer_new(spec_writer **out, const char *path
  * text: numbers, true and false, arrays as JSON has them). SPEC_ERR_INVALID (a key
  * twice or not valid; GGUF's general.alignment and split.*, which describe the file
  * and not the model; a float too large; what JSON cannot say: NaN, infinity, text
- * that is not UTF-8), SPEC_ERR_STATE (data has begun), SPEC_ERR_NOMEM. */
+ * with zero bytes or not UTF-8), SPEC_ERR_STATE (data has begun), SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_meta_uint(spec_writer *w, const char *key,
                                                    uint64_t value); /* u32 if it fits */
 SPEC_API SPEC_MUST_CHECK int spec_writer_meta_float(spec_writer *w, const char *key, double value); /* f32 */
