@@ -90,12 +90,20 @@ static void op_rope(float *x, const float *cos, const float *sin, size_t n_dim, 
 
 /* The largest that is not NaN; -infinity when there is none. */
 static float largest(const float *x, size_t n) {
-    lanes most = lanes_set(-INFINITY);
-    size_t whole = n / LANES * LANES;
-    for (size_t i = 0; i < whole; i += LANES) {
+    lanes most = lanes_set(-INFINITY), others[3] = {most, most, most};
+    size_t i = 0;
+    for (; n - i >= 4 * LANES; i += 4 * LANES) {
+        most = lanes_max(lanes_load(x + i), most);
+        LANES_UNROLL
+        for (int j = 0; j < 3; j++) {
+            others[j] = lanes_max(lanes_load(x + i + (j + 1) * LANES), others[j]);
+        }
+    }
+    for (; n - i >= LANES; i += LANES) {
         most = lanes_max(lanes_load(x + i), most);
     }
-    most = lanes_max(lanes_load_part(x + whole, n - whole, -INFINITY), most);
+    most = lanes_max(lanes_load_part(x + i, n - i, -INFINITY), most);
+    most = lanes_max(lanes_max(most, others[0]), lanes_max(others[1], others[2]));
     float all[LANES], m = -INFINITY;
     lanes_store(all, most);
     for (int l = 0; l < LANES; l++) {
@@ -104,21 +112,34 @@ static float largest(const float *x, size_t n) {
     return m;
 }
 
-/* A NaN among the scores makes its exponential and the sum NaN. */
+/* sum + x[i], in lane i % 16, for begin <= i < end; begin is a multiple of 16. */
+static lanes add_up(lanes sum, const float *x, size_t begin, size_t end) {
+    size_t i = begin;
+    for (; i + LANES <= end; i += LANES) {
+        sum = lanes_add(sum, lanes_load(x + i));
+    }
+    return i < end ? lanes_add(sum, lanes_load_part(x + i, end - i, 0.0f)) : sum;
+}
+
+/*
+ * Exponentials and their sum in pieces, so that one's latency is hidden by the
+ * other. A NaN among the scores makes its exponential and the sum NaN.
+ */
 static float op_softmax(float *s, size_t first, size_t n) {
+    const size_t piece = 256;
     float m = largest(s + first, n - first);
+    lanes sum = lanes_zero();
     for (size_t i = 0; i < first; i++) {
         s[i] = 0.0f;
     }
-    for (size_t i = first; i < n; i++) {
-        s[i] = specp_expf(s[i] - m);
+    for (size_t i = first; i < n;) {
+        size_t begin = i / LANES * LANES, end = n - begin < piece ? n : begin + piece;
+        for (; i < end; i++) {
+            s[i] = specp_expf(s[i] - m);
+        }
+        sum = add_up(sum, s, begin, end);
     }
-    lanes sum = lanes_zero();
-    size_t whole = n / LANES * LANES;
-    for (size_t i = first / LANES * LANES; i < whole; i += LANES) {
-        sum = lanes_add(sum, lanes_load(s + i));
-    }
-    return lanes_fold(lanes_add(sum, lanes_load_part(s + whole, n - whole, 0.0f)));
+    return lanes_fold(sum);
 }
 
 static spec_token op_argmax(const float *x, size_t n) {
