@@ -177,10 +177,32 @@ static void nested_config(void **state) {
     t.context = 131072;
     t.layers = 2;
     const char *const dropped[] = {"num_attention_heads", "num_key_value_heads", "head_dim",
-                                   "max_position_embeddings"};
-    for (size_t i = 0; i < 4; i++) t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, dropped[i], 0, NULL};
+                                   "max_position_embeddings", "eos_token_id"};
+    for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++)
+        t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, dropped[i], 0, NULL};
     model_world_load(*state, &t, &m);
     assert_model(&m, &t);
+    specp_model_release(&m);
+}
+
+/* What may be left out, and ids that mean nothing. */
+static void what_is_not_said(void **state) {
+    specp_model m;
+    tiny_model t = tiny_model_of("llama");
+    t.kv_heads = t.heads;
+    const char *const dropped[] = {"llama.attention.head_count_kv", "llama.attention.key_length",
+                                   "llama.attention.value_length", "llama.rope.dimension_count",
+                                   "llama.vocab_size"};
+    for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++)
+        t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, dropped[i], 0, NULL};
+    model_world_load(*state, &t, &m);
+    assert_model(&m, &t);
+    specp_model_release(&m);
+    t = tiny_model_of("llama");
+    t.edit[t.n_edits++] = (tiny_edit){TINY_UINT, "tokenizer.ggml.bos_token_id", 4294967297, NULL};
+    t.edit[t.n_edits++] = (tiny_edit){TINY_UINT, "tokenizer.ggml.eos_token_id", 128, NULL};
+    model_world_load(*state, &t, &m);
+    assert_true(m.bos == -1 && m.eos == -1);
     specp_model_release(&m);
 }
 
@@ -348,6 +370,7 @@ int main(void) {
         cmocka_unit_test(every_architecture_in_both_formats),
         cmocka_unit_test(both_formats_give_one_model),
         cmocka_unit_test(nested_config),
+        cmocka_unit_test(what_is_not_said),
         cmocka_unit_test(every_type),
         cmocka_unit_test(progress_ends_with_all),
         cmocka_unit_test(biases_where_present),

@@ -388,7 +388,8 @@ static void write_config(const plan *p, const char *folder) {
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     if (p->m->nested)
-        fprintf(f, "{\"architectures\": [\"Gemma3ForConditionalGeneration\"],\n\"text_config\": {\n");
+        fprintf(f, "{\"architectures\": [\"Gemma3ForConditionalGeneration\"],\n\"eos_token_id\": [2, "
+                   "9],\n\"text_config\": {\n");
     else
         fprintf(f, "{\n");
     fprintf(f, "%s%s%s\n}%s\n", p->config, p->m->config != NULL ? ",\n" : "",

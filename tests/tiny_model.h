@@ -50,9 +50,10 @@ typedef struct tiny_model {
     size_t window;                /* 0: none */
     bool tied;
     bool rope_factors; /* llama 3's: rope_freqs.weight, or rope_scaling in config.json */
-    bool nested;       /* config.json: the model within a "text_config", names under "language_model." */
+    bool nested;       /* config.json: the model within a "text_config", names under "language_model.".
+                            * The end of sequence, 2, is also given outside */
     uint64_t seed;
-    tiny_edit edit[4]; /* (n_edits) */
+    tiny_edit edit[8]; /* (n_edits) */
     size_t n_edits;
     const char *config; /* more members for config.json: "\"key\": value, ..." or NULL */
 } tiny_model;
