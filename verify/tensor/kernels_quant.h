@@ -92,6 +92,11 @@ SPECP_INLINE size_t specp_unit_count(specp_form form, size_t n_in) {
 #define SPECP_HEAD_M(t)     (64 + SPECP_PANEL * (8 + (t)))
 #define SPECP_HEAD_HALF(t)  (64 + 2 * SPECP_PANEL * (t)) /* W6K: signed bytes of both halves */
 
+/* Asks for the line that lies `bytes` after p. There may be nothing of ours: hence numbers, not pointers. */
+SPECP_INLINE void specp_ask_ahead(const void *p, size_t bytes) {
+    SPECP_PREFETCH((const void *)((uintptr_t)p + bytes)); /* NOLINT(performance-no-int-to-ptr) */
+}
+
 /* ---- what drives the kernels ---------------------------------------------- */
 
 /* 16 outputs for n <= SPECP_GROUP rows of activations x[0..n-1]: `units` units at `panel`.

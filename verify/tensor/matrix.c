@@ -20,7 +20,7 @@
 #define PAGE      ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
 
-static void *align_up(void *p, size_t to) { return (void *)(((uintptr_t)p + to - 1) & ~(uintptr_t)(to - 1)); }
+static void *align_up(void *p, size_t to) { return (char *)p + (-(uintptr_t)p & (to - 1)); }
 
 /* *total = a * b + c, or false. */
 static bool size_fits(size_t a, size_t b, size_t c, size_t *total) {
@@ -68,9 +68,9 @@ static void repack_on_thread(void *arg, unsigned thread) {
 /* The system may refuse, and nothing is lost. Whole pages, so the hint also falls on what
  * shares the outermost ones. */
 static void ask_for_huge_pages(void *p, size_t bytes) {
-    uintptr_t begin = (uintptr_t)p & ~(PAGE - 1), end = (uintptr_t)align_up((char *)p + bytes, PAGE);
+    char *begin = (char *)p - ((uintptr_t)p & (PAGE - 1)), *end = align_up((char *)p + bytes, PAGE);
     if (bytes >= HUGE_PAGE) {
-        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+        (void)madvise(begin, (size_t)(end - begin), MADV_HUGEPAGE);
     }
 }
 

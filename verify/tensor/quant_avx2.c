@@ -175,7 +175,7 @@ SPECP_INLINE void multiply(specp_form form, const uint8_t *panel, size_t units, 
         const uint8_t *unit = panel + b / tiles * specp_unit_bytes(form);
         const uint8_t *p = unit + specp_head_bytes(form) + b % tiles * specp_tile_bytes(form);
         for (size_t l = 0; l < lines; l++) {
-            _mm_prefetch((const char *)((uintptr_t)p + AHEAD + l * SPECP_VECTOR), _MM_HINT_T0);
+            specp_ask_ahead(p, AHEAD + l * SPECP_VECTOR);
         }
         for (size_t row = 0; row < SPECP_PANEL; row += LANES) {
             scales s = read_scales(form, unit, b % tiles, row);

@@ -55,8 +55,8 @@ static void read_scales(specp_form form, const uint8_t *head, size_t t, tile *w)
         w->scale[r] = specp_load_half(head + 2 * r);
         if (form == SPECP_FORM_W6K) {
             const int8_t *s = (const int8_t *)head + SPECP_HEAD_HALF(t) + r;
-            w->half[0][r] = s[0];
-            w->half[1][r] = s[SPECP_PANEL];
+            w->half[0][r] = (int32_t)s[0];
+            w->half[1][r] = (int32_t)s[SPECP_PANEL];
         } else {
             w->scale[r] *= (float)head[SPECP_HEAD_S(t) + r];
             w->minimum[r] =
@@ -78,7 +78,7 @@ static int32_t dot(const int16_t *w, const int16_t *c) {
 static void add_block(specp_form form, const tile *w, const specp_qblock *x, float *acc) {
     int16_t c[SPECP_BLOCK];
     for (size_t i = 0; i < SPECP_BLOCK; i++) {
-        c[i] = x->code[i];
+        c[i] = (int16_t)x->code[i];
     }
     for (size_t r = 0; r < SPECP_PANEL; r++) {
         int32_t sum = w->half[0][r] * dot(w->code[r], c) + w->half[1][r] * dot(w->code[r] + 16, c + 16);

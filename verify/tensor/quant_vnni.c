@@ -154,10 +154,9 @@ SPECP_INLINE void multiply(specp_form form, size_t n, const uint8_t *panel, size
     for (size_t u = 0; u < units; u++, panel += specp_unit_bytes(form)) {
 #pragma GCC unroll 1
         for (size_t b = 0; b < tiles; b++) {
-            uintptr_t ahead = (uintptr_t)panel + AHEAD + b * lines * SPECP_VECTOR;
             SPECP_UNROLL
             for (size_t l = 0; l < lines; l++) {
-                _mm_prefetch((const char *)(ahead + l * SPECP_VECTOR), _MM_HINT_T0);
+                specp_ask_ahead(panel, AHEAD + (b * lines + l) * SPECP_VECTOR);
             }
             tile t;
             read_codes(form, panel + specp_head_bytes(form) + b * specp_tile_bytes(form), &t);
