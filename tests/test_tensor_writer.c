@@ -276,6 +276,7 @@ static void refuse_arguments(spec_writer *w, bool gguf) {
         assert_int_equal(spec_writer_meta_floats(w, "x", (float[]){1, NAN}, 2), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_meta_string(w, "x", bad_text, 1), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_meta_string(w, "x", "a\0b", 3), SPEC_ERR_INVALID);
+        assert_int_equal(spec_writer_meta_string(w, "x", "\xc3\xa9", 1), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_meta_strings(w, "x", &bad_text, (size_t[]){1}, 1), SPEC_ERR_INVALID);
         assert_int_equal(spec_writer_tensor(w, "__metadata__", SPEC_TYPE_F32, 0, NULL), SPEC_ERR_INVALID);
     }
