@@ -131,7 +131,7 @@ static double experts_share(const spec_target_info *i, double rows) {
 
 static void work_of(const bench_state *b, profile_cell *c) {
     const spec_target_info *i = &b->info;
-    double rows = (double)(c->batch * c->size), integer = 0, real = 0;
+    double rows = (double)c->rows, integer = 0, real = 0;
     spec_kernel_use u;
     for (size_t k = 0; spec_target_kernel(b->t, k, &u) == SPEC_OK; k++) {
         bool experts = strncmp(u.operation, "experts_", 8) == 0, quantised = spec_type_block(u.type) > 1;
@@ -161,7 +161,7 @@ static void plant(spec_tree *t, size_t n_nodes, size_t vocab) {
 }
 
 /* One pass; seconds to *seconds. The sequences are as before. */
-static int pass(const bench_state *b, spec_sequence *const *s, const profile_cell *c, double *seconds) {
+static int pass(const bench_state *b, spec_sequence *const *s, profile_cell *c, double *seconds) {
     spec_forward_out out;
     for (size_t i = 0; i < c->batch; i++)
         b->item[i] = (spec_forward_item){
@@ -169,6 +169,7 @@ static int pass(const bench_state *b, spec_sequence *const *s, const profile_cel
     uint64_t start = bench_now_ns();
     int rc = spec_target_forward(b->t, b->item, c->batch, NULL, &out, b->why);
     *seconds = (double)(bench_now_ns() - start) / 1e9;
+    if (rc == SPEC_OK) c->rows = out.n_rows;
     for (size_t i = 0; i < c->batch && rc == SPEC_OK; i++) rc = spec_sequence_truncate(s[i], c->context);
     return rc;
 }

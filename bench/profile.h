@@ -28,6 +28,7 @@ typedef struct profile_times {
 
 typedef struct profile_cell {
     size_t context, batch, size;
+    size_t rows; /* of the pass: batch * size */
     profile_times times;
     /* What the pass has to do, and the least time that takes on this machine. */
     double bytes, operations;

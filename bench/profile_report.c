@@ -25,12 +25,11 @@ static double ratio(const profile *p, const profile_cell *c) {
 /* ---- tables -------------------------------------------------------------- */
 
 static void print_row(const profile *p, const profile_cell *c, FILE *out) {
-    double rows = (double)(c->batch * c->size);
     char limit[48];
     snprintf(limit, sizeof limit, "%s%% %s", fmt_real(100 * least_seconds(c) / c->times.median, 0).text,
              bound_of(c));
-    fprintf(out, "%5zu%7.0f%11.3f%10.3f%10.3f%8.2f%11.1f%15s\n", c->size, rows, 1e3 * c->times.median,
-            1e3 * c->times.low, 1e3 * c->times.high, ratio(p, c), rows / c->times.median, limit);
+    fprintf(out, "%5zu%7zu%11.3f%10.3f%10.3f%8.2f%11.1f%15s\n", c->size, c->rows, 1e3 * c->times.median,
+            1e3 * c->times.low, 1e3 * c->times.high, ratio(p, c), (double)c->rows / c->times.median, limit);
 }
 
 static void print_grid(const profile *p, FILE *out) {
@@ -87,12 +86,13 @@ static json_t *cell_json(const profile *p, const profile_cell *c) {
     jout_int(&o, "context", c->context);
     jout_int(&o, "batch", c->batch);
     jout_int(&o, "n", c->size);
+    jout_int(&o, "rows", c->rows);
     jout_int(&o, "runs", c->times.n);
     jout_real(&o, "median_ms", 1e3 * c->times.median);
     jout_real(&o, "low_ms", 1e3 * c->times.low);
     jout_real(&o, "high_ms", 1e3 * c->times.high);
     jout_real(&o, "ratio", ratio(p, c));
-    jout_real(&o, "tokens_per_second", (double)(c->batch * c->size) / c->times.median);
+    jout_real(&o, "tokens_per_second", (double)c->rows / c->times.median);
     jout_real(&o, "bytes", c->bytes);
     jout_real(&o, "operations", c->operations);
     jout_real(&o, "gb_per_second", c->bytes / c->times.median / 1e9);

@@ -242,7 +242,7 @@ static void test_train(void **state) {
         cli_result r = cli_run(help[i]);
         assert_int_equal(r.code, 0);
         cli_lines_fit(r.out);
-        cli_has(r.out, i < 2 ? "--random SHAPE" : "Usage: specbench train KIND");
+        cli_has(r.out, i < 2 ? "--seed N" : "Usage: specbench train KIND");
         cli_release(&r);
     }
     cli_expect("train", 2, "", "Usage: specbench train KIND");
