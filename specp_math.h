@@ -27,16 +27,16 @@ static inline uint32_t specp_bits_of_float(float x) {
 }
 
 /*
- * e^x, within 2 units of the last place. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by
+ * e^x, within 1.1 units of the last place. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by
  * a polynomial of degree 6; 2^n as the product of two exact powers, so that
- * results below the normal range are rounded once. x <= -104 gives 0, x >= 88.73
- * gives infinity, NaN gives NaN.
+ * results below the normal range are rounded once, to 0 in the end, and those
+ * above it become infinite. NaN gives NaN: its n is arbitrary, and the product NaN.
  */
 static inline float specp_expf(float x) {
-    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, in the low bits */
     float c = x > 89.0f ? 89.0f : x;
-    c = c < -104.0f ? -104.0f : c;
-    float n = __builtin_fmaf(c, 1.44269504f, round) - round;
+    c = c < -105.0f ? -105.0f : c;
+    float t = __builtin_fmaf(c, 1.44269504f, round), n = t - round;
     float r = __builtin_fmaf(n, -0.693359375f, c);
     r = __builtin_fmaf(n, 2.12194440e-4f, r);
     float p = 1.9875691e-4f;
@@ -46,12 +46,10 @@ static inline float specp_expf(float x) {
     p = __builtin_fmaf(p, r, 1.6666665e-1f);
     p = __builtin_fmaf(p, r, 0.5f);
     p = __builtin_fmaf(p * r, r, r) + 1.0f;
-    int32_t k = (int32_t)(n == n ? n : 0.0f), half = k / 2;
-    float a = specp_float_of_bits((uint32_t)(half + 127) << 23);
-    float b = specp_float_of_bits((uint32_t)(k - half + 127) << 23);
-    float y = p * a * b;
-    y = x <= -104.0f ? 0.0f : y;
-    return x == x ? y : x;
+    uint32_t k = specp_bits_of_float(t) - specp_bits_of_float(round) + 256, half = k >> 1; /* n + 256 */
+    float a = specp_float_of_bits((half - 1) << 23);
+    float b = specp_float_of_bits((k - half - 1) << 23);
+    return p * a * b;
 }
 
 /* tanh(x) = 1 - 2 / (e^2x + 1), and for small |x| its series: within 6 units of the last place. */
@@ -83,7 +81,7 @@ static inline float specp_geluf(float x) {
  */
 
 /*
- * e^x, within 2 units of the last place, for -708 <= x <= 709. As above, with the
+ * e^x, within 3 units of the last place, for -708 <= x <= 709. As above, with the
  * series to degree 12. No branches: a loop over it can be vectorised.
  */
 static inline double specp_exp_normal(double x) {
