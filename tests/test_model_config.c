@@ -56,6 +56,8 @@ static void windows_in_config_json(void **state) {
     t = hf_model("qwen3", 3, 16,
                  "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]");
     assert_windows(*state, &t, ".w.");
+    t = hf_model("gemma3", 3, 12, "\"sliding_window_pattern\": [false, true, false]");
+    assert_windows(*state, &t, ".w.");
     t = hf_model("gemma3", 7, 12, "\"sliding_window_pattern\": 4");
     assert_windows(*state, &t, "www.www");
 }
@@ -86,6 +88,11 @@ static void rope_scalings(void **state) {
     model_world_load(*state, &t, &m);
     assert_frequencies(m.rope_freq[0], 8, 500000, 1);
     specp_model_release(&m);
+    t.edit[0] = (tiny_edit){TINY_FLOAT, "llama.rope.scale_linear", 3, NULL};
+    t.n_edits = 1;
+    model_world_load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 8, 500000, 3);
+    specp_model_release(&m);
     t.edit[0] = (tiny_edit){TINY_UINT, "llama.rope.dimension_count", 8, NULL};
     t.n_edits = 1;
     model_world_load(*state, &t, &m);
@@ -93,12 +100,13 @@ static void rope_scalings(void **state) {
     assert_frequencies(m.rope_freq[0], 4, 500000, 1);
     specp_model_release(&m);
     t = tiny_model_of("gemma3");
-    t.n_edits = 2;
+    t.n_edits = 3;
     t.edit[0] = (tiny_edit){TINY_FLOAT, "gemma3.rope.scaling.factor", 8, NULL};
-    t.edit[1] = (tiny_edit){TINY_FLOAT, "gemma3.rope.freq_base", 1e6, NULL};
+    t.edit[1] = (tiny_edit){TINY_DROP, "gemma3.rope.freq_base", 0, NULL};
+    t.edit[2] = (tiny_edit){TINY_FLOAT, "gemma3.rope.freq_base_swa", 20000, NULL};
     model_world_load(*state, &t, &m);
     assert_frequencies(m.rope_freq[0], 12, 1e6, 8);
-    assert_frequencies(m.rope_freq[1], 12, 10000, 1);
+    assert_frequencies(m.rope_freq[1], 12, 20000, 1);
     specp_model_release(&m);
 }
 
@@ -124,6 +132,17 @@ static void rope_scalings_in_config_json(void **state) {
     model_world_load(*state, &t, &m);
     assert_frequencies(m.rope_freq[0], 12, 10000, 1);
     assert_frequencies(m.rope_freq[1], 12, 5000, 1);
+    specp_model_release(&m);
+    t.config = "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, "
+               "\"rope_theta\": 7000},"
+               " \"sliding_attention\": {\"rope_type\": \"default\", \"rope_theta\": 6000}}";
+    model_world_load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[0], 12, 7000, 8);
+    assert_frequencies(m.rope_freq[1], 12, 6000, 1);
+    specp_model_release(&m);
+    t.config = NULL;
+    model_world_load(*state, &t, &m);
+    assert_frequencies(m.rope_freq[1], 12, 10000, 1);
     specp_model_release(&m);
 }
 

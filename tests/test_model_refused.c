@@ -2,6 +2,7 @@
 /* Models that must be refused, each with a message that names the fault; memory that runs out. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "model_world.h"
 
@@ -293,6 +294,24 @@ static void files_that_are_no_models(void **state) {
     assert_int_equal(try_load(w, path, NULL, &why), SPEC_ERR_CORRUPT);
 }
 
+/* Of a long path the message shows the end, so that there is room for the reason. */
+static void long_paths(void **state) {
+    const model_world *w = *state;
+    char folder[256], name[201], path[512];
+    spec_message why;
+    memset(name, 'd', 200);
+    name[200] = '\0';
+    support_tmp_path(&w->tmp, name, folder, sizeof folder);
+    assert_int_equal(mkdir(folder, 0777), 0);
+    snprintf(path, sizeof path, "%s/m.gguf", folder);
+    tiny_model t = tiny_model_of("llama");
+    t.edit[t.n_edits++] = (tiny_edit){TINY_DROP, "output_norm.weight", 0, NULL};
+    tiny_model_write(&t, path);
+    assert_int_equal(try_load(w, path, NULL, &why), SPEC_ERR_CORRUPT);
+    assert_true(strncmp(why.text, "...ddd", 6) == 0);
+    assert_string_equal(why.text + 203, ": tensor output_norm.weight is missing");
+}
+
 /* ---- memory -------------------------------------------------------------------------- */
 
 static void refuse_all(const model_world *w, const char *path) {
@@ -360,6 +379,7 @@ int main(void) {
         cmocka_unit_test(folders),
         cmocka_unit_test(layers_that_differ),
         cmocka_unit_test(files_that_are_no_models),
+        cmocka_unit_test(long_paths),
         cmocka_unit_test(memory_that_runs_out),
         cmocka_unit_test(random_damage),
     };

@@ -383,7 +383,7 @@ static void meta_all(plan *p) {
 }
 
 static void write_config(const plan *p, const char *folder) {
-    char path[256];
+    char path[512];
     snprintf(path, sizeof path, "%s/config.json", folder);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
@@ -400,7 +400,7 @@ static void write_config(const plan *p, const char *folder) {
 /* ---- writing --------------------------------------------------------------- */
 
 void tiny_model_write(const tiny_model *m, const char *path) {
-    char file[256];
+    char file[512];
     spec_message why;
     plan p = {.m = m, .arch = arch_of(m->arch), .hf = m->format == SPEC_FORMAT_SAFETENSORS};
     p.traits = p.arch->traits | (m->experts != 0 ? MOE : DENSE) | (m->tied ? 0 : UNTIED) |

@@ -200,8 +200,7 @@ static int read_windows(const specp_loader *l, windows *w) {
     int err =
         specp_load_size(l, hf ? "sliding_window" : "attention.sliding_window", 0, INT32_MAX, &w->window);
     if (err == SPEC_OK && hf) err = specp_load_flag(l, "use_sliding_window", &used);
-    if (err == SPEC_OK && hf && w->period == 0)
-        err = specp_load_size(l, "max_window_layers", 0, INT32_MAX, &w->first);
+    if (err == SPEC_OK && hf) err = specp_load_size(l, "max_window_layers", 0, INT32_MAX, &w->first);
     if (!used) w->window = 0;
     if (hf) w->types = specp_load_meta(l, "layer_types");
     const char *pattern = hf ? "sliding_window_pattern" : "attention.sliding_window_pattern";
