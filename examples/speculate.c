@@ -122,8 +122,9 @@ static int decode(decoder *d, const char *prompt) {
 int main(int argc, char **argv) {
     static decoder d;
     if (argc < 2) {
-        fprintf(stderr, "usage: speculate MODEL [PROMPT] [DRAFTER]\n");
-        return 2;
+        printf("usage: speculate MODEL [PROMPT] [DRAFTER]\n"
+               "'specbench train target --random small -o small.gguf' makes a model to try.\n");
+        return 0;
     }
     const char *prompt = argc > 2 ? argv[2] : "Once upon a time";
     printf("%s", prompt);
