@@ -66,36 +66,42 @@ static const char *where(reader *r) {
 
 /* ---- bytes --------------------------------------------------------------- */
 
-/* The next n bytes. */
-static int take(reader *r, uint64_t n, const uint8_t **out) {
-    if (n > r->file->size - r->at)
-        return CORRUPT(r, "%s: %s: %" PRIu64 " bytes at byte %zu, but the file ends at %zu: is it cut short?",
-                       r->file->shown, where(r), n, r->at, r->file->size);
-    *out = r->file->data + r->at;
+/* The next n bytes; NULL after SPEC_ERR_CORRUPT's message. */
+static const uint8_t *take(reader *r, uint64_t n) {
+    const uint8_t *p = r->file->data + r->at;
+    if (n > r->file->size - r->at) {
+        CORRUPT(r, "%s: %s: %" PRIu64 " bytes at byte %zu, but the file ends at %zu: is it cut short?",
+                r->file->shown, where(r), n, r->at, r->file->size);
+        return NULL;
+    }
     r->at += (size_t)n;
-    return SPEC_OK;
+    return p;
 }
 
 static int take_u32(reader *r, uint32_t *out) {
-    const uint8_t *p = NULL;
-    int err = take(r, sizeof *out, &p);
-    if (!err) memcpy(out, p, sizeof *out);
-    return err;
+    const uint8_t *p = take(r, sizeof *out);
+    if (!p) return SPEC_ERR_CORRUPT;
+    memcpy(out, p, sizeof *out);
+    return SPEC_OK;
 }
 
 static int take_u64(reader *r, uint64_t *out) {
-    const uint8_t *p = NULL;
-    int err = take(r, sizeof *out, &p);
-    if (!err) memcpy(out, p, sizeof *out);
-    return err;
+    const uint8_t *p = take(r, sizeof *out);
+    if (!p) return SPEC_ERR_CORRUPT;
+    memcpy(out, p, sizeof *out);
+    return SPEC_OK;
 }
 
 static int take_string(reader *r, const char **s, uint64_t *n) {
-    const uint8_t *p = NULL;
     int err = take_u64(r, n);
-    if (!err) err = take(r, *n, &p);
-    if (!err) *s = (const char *)p;
-    return err;
+    if (err) return err;
+    *s = (const char *)take(r, *n);
+    return *s ? SPEC_OK : SPEC_ERR_CORRUPT;
+}
+
+/* Passes over n values of `each` bytes. */
+static int skip(reader *r, uint64_t n, size_t each) {
+    return take(r, n > SIZE_MAX / each ? UINT64_MAX : n * each) ? SPEC_OK : SPEC_ERR_CORRUPT;
 }
 
 /* ---- metadata ------------------------------------------------------------ */
@@ -122,7 +128,7 @@ static int take_strings(reader *r, spec_meta *m) {
         if (err) return err;
     }
     offset[m->n] = r->at - start;
-    m->impl[SPECP_META_OFFSETS] = (uintptr_t)offset;
+    m->impl.offsets = offset;
     return SPEC_OK;
 }
 
@@ -130,7 +136,6 @@ static int take_strings(reader *r, spec_meta *m) {
 static int skip_array(reader *r, unsigned nesting) {
     uint32_t raw;
     uint64_t n;
-    const uint8_t *data = NULL;
     int err = take_u32(r, &raw);
     if (!err) err = take_u64(r, &n);
     if (!err) err = check_raw(r, raw);
@@ -138,7 +143,7 @@ static int skip_array(reader *r, unsigned nesting) {
         err = CORRUPT(r, "%s: %s: arrays nested more than %d deep", r->file->shown, where(r), MAX_NESTING);
     if (err) return err;
     size_t each = specp_raw_bytes((specp_raw)raw);
-    if (each) return take(r, n > SIZE_MAX / each ? UINT64_MAX : n * each, &data);
+    if (each) return skip(r, n, each);
     for (uint64_t i = 0; i < n && !err; i++) {
         const char *s;
         uint64_t bytes;
@@ -149,35 +154,34 @@ static int skip_array(reader *r, unsigned nesting) {
 
 static int take_array(reader *r, spec_meta *m) {
     uint32_t raw;
-    const uint8_t *data = NULL;
     int err = take_u32(r, &raw);
     if (!err) err = take_u64(r, &m->n);
     if (!err) err = check_raw(r, raw);
     if (err) return err;
     m->kind = SPEC_META_ARRAY;
     m->element = specp_raw_kind((specp_raw)raw);
-    m->impl[SPECP_META_RAW] = raw;
-    m->impl[SPECP_META_DATA] = (uintptr_t)(r->file->data + r->at);
+    m->impl.raw = raw;
+    m->impl.data = r->file->data + r->at;
     if (raw == SPECP_RAW_STRING) return take_strings(r, m);
     for (uint64_t i = 0; raw == SPECP_RAW_ARRAY && i < m->n && !err; i++) err = skip_array(r, 1);
     size_t each = specp_raw_bytes((specp_raw)raw);
-    return err || !each ? err : take(r, m->n > SIZE_MAX / each ? UINT64_MAX : m->n * each, &data);
+    return err || !each ? err : skip(r, m->n, each);
 }
 
 static int take_value(reader *r, uint32_t raw, spec_meta *m) {
-    const uint8_t *data = NULL;
-    m->impl[SPECP_META_RAW] = raw;
+    m->impl.raw = raw;
     if (raw == SPECP_RAW_ARRAY) return take_array(r, m);
     if (raw == SPECP_RAW_STRING) {
         m->kind = SPEC_META_STRING;
         return take_string(r, &m->value.s, &m->n);
     }
-    int err = take(r, specp_raw_bytes((specp_raw)raw), &data);
-    if (!err && raw == SPECP_RAW_BOOL && *data > 1)
+    const uint8_t *data = take(r, specp_raw_bytes((specp_raw)raw));
+    if (!data) return SPEC_ERR_CORRUPT;
+    if (raw == SPECP_RAW_BOOL && *data > 1)
         return CORRUPT(r, "%s: %s, at byte %zu: a truth value of %d, expected 0 or 1", r->file->shown,
                        where(r), r->at - 1, *data);
-    if (!err) specp_meta_decode(m, (specp_raw)raw, data);
-    return err;
+    specp_meta_decode(m, (specp_raw)raw, data);
+    return SPEC_OK;
 }
 
 /* Entries that speak of the file. */
@@ -288,7 +292,7 @@ static int check_overlaps(const reader *r, size_t first) {
 
 /* Twice over the descriptions: where the data begins is known at their end only. */
 static int read_tensors(reader *r) {
-    tensor_info t;
+    tensor_info t = {0};
     size_t infos = r->at, first = r->f->n_tensors;
     int err = SPEC_OK;
     r->part = "the description of tensor";

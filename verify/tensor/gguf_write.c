@@ -30,18 +30,17 @@ static bool name_allowed(const char *name) {
 }
 
 static int add_array(spec_writer *w, const spec_meta *m) {
-    uint32_t raw = (uint32_t)m->impl[SPECP_META_RAW];
-    const void *data = (const void *)(uintptr_t)m->impl[SPECP_META_DATA];
-    const uint64_t *offsets = (const uint64_t *)(uintptr_t)m->impl[SPECP_META_OFFSETS];
+    uint32_t raw = m->impl.raw;
     if (raw == SPECP_RAW_ARRAY) return SPEC_ERR_UNSUPPORTED;
-    size_t bytes = (size_t)(raw == SPECP_RAW_STRING ? offsets[m->n] : m->n * specp_raw_bytes((specp_raw)raw));
+    size_t bytes =
+        (size_t)(raw == SPECP_RAW_STRING ? m->impl.offsets[m->n] : m->n * specp_raw_bytes((specp_raw)raw));
     int err = ADD(&w->meta, raw);
     if (!err) err = ADD(&w->meta, m->n);
-    return err ? err : specp_bytes_add(&w->meta, &w->alloc, data, bytes);
+    return err ? err : specp_bytes_add(&w->meta, &w->alloc, m->impl.data, bytes);
 }
 
 static int add_meta(spec_writer *w, const char *key, const spec_meta *m) {
-    uint32_t raw = m->kind == SPEC_META_ARRAY ? SPECP_RAW_ARRAY : (uint32_t)m->impl[SPECP_META_RAW];
+    uint32_t raw = m->kind == SPEC_META_ARRAY ? SPECP_RAW_ARRAY : m->impl.raw;
     uint8_t bytes[8];
     int err = add_string(w, &w->meta, key, strlen(key));
     if (!err) err = ADD(&w->meta, raw);

@@ -34,7 +34,7 @@ static int append(flattener *z, const char *text, size_t n) {
     if (z->len + n > SPECP_NAME_MAX)
         return TENSORS_FAIL(z->f, SPEC_ERR_CORRUPT, "%s: a key has more than %d bytes", z->shown,
                             SPECP_NAME_MAX);
-    if (z->len + n > z->cap) {
+    if (z->len + n >= z->cap) {
         size_t wider = 2 * (z->len + n) + 64;
         char *key = specp_resize(&z->f->alloc, z->key, z->cap, wider, 1);
         if (!key) return specp_tensors_no_memory(z->f);
@@ -96,8 +96,8 @@ static int make_strings(flattener *z, const json_t *array, spec_meta *m) {
         at += sizeof len + (size_t)len;
     }
     offset[n] = at;
-    m->impl[SPECP_META_DATA] = (uintptr_t)data;
-    m->impl[SPECP_META_OFFSETS] = (uintptr_t)offset;
+    m->impl.data = data;
+    m->impl.offsets = offset;
     return SPEC_OK;
 }
 
@@ -115,7 +115,7 @@ static int make_numbers(flattener *z, const json_t *array, specp_raw raw, spec_m
                                                   : (const void *)&truth;
         memcpy(data + i * each, from, each);
     }
-    m->impl[SPECP_META_DATA] = (uintptr_t)data;
+    m->impl.data = data;
     return SPEC_OK;
 }
 
@@ -130,8 +130,10 @@ static int add_array(flattener *z, const json_t *array) {
         }
         return err;
     }
-    spec_meta m = {.kind = SPEC_META_ARRAY, .element = specp_raw_kind(raw), .n = json_array_size(array)};
-    m.impl[SPECP_META_RAW] = raw;
+    spec_meta m = {.kind = SPEC_META_ARRAY,
+                   .element = specp_raw_kind(raw),
+                   .n = json_array_size(array),
+                   .impl.raw = raw};
     int err = raw == SPECP_RAW_STRING ? make_strings(z, array, &m) : make_numbers(z, array, raw, &m);
     return err ? err : specp_tensors_add_meta(z->f, z->shown, z->key, z->len, &m);
 }
@@ -139,8 +141,7 @@ static int add_array(flattener *z, const json_t *array) {
 /* ---- values -------------------------------------------------------------- */
 
 static int add_string(flattener *z, const json_t *value) {
-    spec_meta m = {.kind = SPEC_META_STRING, .n = json_string_length(value)};
-    m.impl[SPECP_META_RAW] = SPECP_RAW_STRING;
+    spec_meta m = {.kind = SPEC_META_STRING, .n = json_string_length(value), .impl.raw = SPECP_RAW_STRING};
     m.value.s = specp_tensors_keep_text(z->f, json_string_value(value), (size_t)m.n);
     if (!m.value.s) return specp_tensors_no_memory(z->f);
     return specp_tensors_add_meta(z->f, z->shown, z->key, z->len, &m);
@@ -148,8 +149,8 @@ static int add_string(flattener *z, const json_t *value) {
 
 static int add_object(flattener *z, const json_t *object) {
     int err = SPEC_OK;
-    void *at = json_object_iter((json_t *)(uintptr_t)object);
-    for (; at && !err; at = json_object_iter_next((json_t *)(uintptr_t)object, at))
+    void *at = json_object_iter((json_t *)object);
+    for (; at && !err; at = json_object_iter_next((json_t *)object, at))
         err = add_inner(z, json_object_iter_key(at), json_object_iter_value(at));
     return err;
 }

@@ -91,11 +91,12 @@ static bool file_bytes(const header *h, uint64_t *out) {
     const entry *order = order_of(h, &n);
     uint64_t total = h->bytes;
     for (size_t i = 0; i < n; i++) {
-        /* Each number has 31 bits at most, so a product of two cannot overflow. */
-        uint64_t floats = size_of_kind(h, order[i].rows) * size_of_kind(h, order[i].columns);
-        uint64_t layers = per_layer(&order[i]) ? h->n[LAYERS] : 1;
-        if (floats > UINT64_MAX / 8 / layers || floats * layers * 4 > UINT64_MAX / 2 - total) return false;
-        total += floats * layers * 4;
+        uint64_t bytes = sizeof(float);
+        if (!specp_multiply(&bytes, size_of_kind(h, order[i].rows)) ||
+            !specp_multiply(&bytes, size_of_kind(h, order[i].columns)) ||
+            !specp_multiply(&bytes, per_layer(&order[i]) ? h->n[LAYERS] : 1) || bytes > INT64_MAX - total)
+            return false;
+        total += bytes;
     }
     *out = total;
     return true;

@@ -48,7 +48,7 @@ void specp_meta_decode(spec_meta *m, specp_raw raw, const void *data) {
     size_t bytes = specp_raw_bytes(raw);
     float f32;
     m->kind = specp_raw_kind(raw);
-    m->impl[SPECP_META_RAW] = raw;
+    m->impl.raw = raw;
     switch (m->kind) {
     case SPEC_META_UINT:
         m->value.u = 0;
@@ -67,7 +67,7 @@ void specp_meta_decode(spec_meta *m, specp_raw raw, const void *data) {
 }
 
 void specp_meta_encode(const spec_meta *m, uint8_t out[8]) {
-    if (m->impl[SPECP_META_RAW] == SPECP_RAW_F32) {
+    if (m->impl.raw == SPECP_RAW_F32) {
         float f32 = (float)m->value.f;
         memcpy(out, &f32, sizeof f32);
     } else {
@@ -77,13 +77,9 @@ void specp_meta_encode(const spec_meta *m, uint8_t out[8]) {
 
 /* ---- elements ------------------------------------------------------------ */
 
-static const uint8_t *array_data(const spec_meta *m) {
-    return (const uint8_t *)(uintptr_t)m->impl[SPECP_META_DATA];
-}
-
 static spec_meta string_element(const spec_meta *m, uint64_t i) {
-    const uint64_t *offset = (const uint64_t *)(uintptr_t)m->impl[SPECP_META_OFFSETS];
-    const char *s = (const char *)array_data(m) + offset[i] + sizeof *offset;
+    const uint64_t *offset = m->impl.offsets;
+    const char *s = (const char *)m->impl.data + offset[i] + sizeof *offset;
     return (spec_meta){
         .kind = SPEC_META_STRING, .n = offset[i + 1] - offset[i] - sizeof *offset, .value = {.s = s}};
 }
@@ -95,11 +91,11 @@ int specp_meta_element(const spec_meta *m, uint64_t i, spec_meta *out) {
         return SPEC_OK;
     }
     if (i >= m->n || m->element == SPEC_META_ARRAY) return SPEC_ERR_INVALID;
-    specp_raw raw = (specp_raw)m->impl[SPECP_META_RAW];
+    specp_raw raw = (specp_raw)m->impl.raw;
     if (raw == SPECP_RAW_STRING)
         *out = string_element(m, i);
     else
-        specp_meta_decode(out, raw, array_data(m) + i * specp_raw_bytes(raw));
+        specp_meta_decode(out, raw, (const uint8_t *)m->impl.data + i * specp_raw_bytes(raw));
     return SPEC_OK;
 }
 

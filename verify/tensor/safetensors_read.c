@@ -42,7 +42,7 @@ typedef struct reader {
 #define CORRUPT(r, ...) TENSORS_FAIL((r)->f, SPEC_ERR_CORRUPT, __VA_ARGS__)
 
 /* jansson's iterators want an object that is not const, and leave it alone. */
-static json_t *mutable(const json_t *object) { return (json_t *)(uintptr_t)object; }
+static json_t *mutable(const json_t *object) { return (json_t *)object; }
 
 /* ---- a tensor ------------------------------------------------------------ */
 
@@ -133,8 +133,7 @@ static int read_metadata(const reader *r, const json_t *object) {
     for (void *at = json_object_iter(mutable(object)); at; at = json_object_iter_next(mutable(object), at)) {
         const char *key = json_object_iter_key(at);
         const json_t *text = json_object_iter_value(at);
-        spec_meta m = {.kind = SPEC_META_STRING, .n = json_string_length(text)};
-        m.impl[SPECP_META_RAW] = SPECP_RAW_STRING;
+        spec_meta m = {.kind = SPEC_META_STRING, .n = json_string_length(text), .impl.raw = SPECP_RAW_STRING};
         if (!json_is_string(text))
             return CORRUPT(r, "%s: __metadata__: the value of %.*s is no string", r->file->shown,
                            SPECP_SHOW(key));
@@ -225,9 +224,11 @@ int specp_safetensors_read(spec_tensors *f, const specp_file *file) {
 
 /* ---- shards -------------------------------------------------------------- */
 
+static bool is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
 bool specp_safetensors_index_is(const specp_file *file) {
     size_t i = 0;
-    while (i < file->size && memchr(" \t\r\n", file->data[i], 4)) i++;
+    while (i < file->size && is_blank(file->data[i])) i++;
     return i < file->size && file->data[i] == '{';
 }
 

@@ -55,7 +55,7 @@ static int add_number(spec_writer *w, specp_bytes *b, const spec_meta *m) {
     case SPEC_META_UINT: snprintf(text, sizeof text, "%" PRIu64, m->value.u); break;
     case SPEC_META_INT: snprintf(text, sizeof text, "%" PRId64, m->value.i); break;
     case SPEC_META_BOOL: snprintf(text, sizeof text, "%s", m->value.b ? "true" : "false"); break;
-    default: return add_real(w, b, m->value.f, m->impl[SPECP_META_RAW] == SPECP_RAW_F32);
+    default: return add_real(w, b, m->value.f, m->impl.raw == SPECP_RAW_F32);
     }
     return ADD_TEXT(b, text);
 }

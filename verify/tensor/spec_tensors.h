@@ -89,7 +89,11 @@ typedef struct spec_meta {
         int b;
         const char *s; /* n bytes; a 0 follows only where the header says so: use n */
     } value;
-    uint64_t impl[3]; /* private: where an array lies */
+    struct {
+        uint32_t raw;            /* GGUF's number of the type, of an array that of its elements */
+        const void *data;        /* of an array: its elements, as in a file */
+        const uint64_t *offsets; /* of strings: where each begins in it */
+    } impl;                      /* private */
 } spec_meta;
 
 typedef struct spec_tensors spec_tensors;
@@ -103,7 +107,8 @@ typedef struct spec_tensors spec_tensors;
  * handle gives out afterwards can be relied on. On failure *why names the file,
  * the place and what was expected.
  * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT (truncated, damaged, or of no known
- * format), SPEC_ERR_INVALID (a later part of a split model), SPEC_ERR_VERSION, SPEC_ERR_UNSUPPORTED (an element type that the library
+ * format), SPEC_ERR_INVALID (a later part of a split model), SPEC_ERR_VERSION,
+ * SPEC_ERR_UNSUPPORTED (an element type that the library
  * does not read; named, with those it reads), SPEC_ERR_NOMEM.
  */
 SPEC_API SPEC_MUST_CHECK int spec_tensors_open(spec_tensors **out, const char *path,

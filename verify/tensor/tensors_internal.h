@@ -99,6 +99,13 @@ size_t specp_dir_bytes(const char *path);
  * f. SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT (empty), SPEC_ERR_NOMEM. */
 int specp_tensors_map(spec_tensors *f, const char *path, specp_file *out);
 
+/* *product *= factor; false, and nothing done, where 63 bits are too few. */
+static inline bool specp_multiply(uint64_t *product, uint64_t factor) {
+    if (factor && *product > (uint64_t)INT64_MAX / factor) return false;
+    *product *= factor;
+    return true;
+}
+
 /* Bytes of a tensor. SPEC_ERR_CORRUPT: a row is no whole number of blocks, or the product of
  * the dimensions (zeros left out) is too large. No message. */
 int specp_tensor_bytes(spec_type type, uint32_t n_dims, const uint64_t *dim, uint64_t *out);
@@ -125,7 +132,8 @@ int specp_tensors_check_spans(spec_tensors *f, const specp_file *file, specp_spa
 
 /* ---- metadata ------------------------------------------------------------ */
 
-/* How a value lies in memory: GGUF's own numbers. */
+/* How a value lies in memory, GGUF's own numbers: spec_meta.impl.raw. An array of n strings has
+ * n + 1 offsets in its data, the last of them its end. */
 typedef enum specp_raw {
     SPECP_RAW_U8 = 0,
     SPECP_RAW_I8 = 1,
@@ -142,14 +150,6 @@ typedef enum specp_raw {
     SPECP_RAW_F64 = 12,
     SPECP_RAWS = 13
 } specp_raw;
-
-/* spec_meta.impl */
-enum {
-    SPECP_META_RAW,     /* a specp_raw: of the scalar, or of the array's elements */
-    SPECP_META_DATA,    /* arrays: address of the elements */
-    SPECP_META_OFFSETS, /* arrays of strings: address of n + 1 uint64_t, offsets of the
-                         * elements in the data, and its end */
-};
 
 /* Bytes of one value; 0 for strings and arrays. */
 size_t specp_raw_bytes(specp_raw raw);
@@ -179,7 +179,7 @@ bool specp_safetensors_is(const specp_file *file);
 bool specp_safetensors_index_is(const specp_file *file);
 bool specp_llama2c_is(const specp_file *file);
 
-int specp_gguf_read(spec_tensors *f, const specp_file *first);
+int specp_gguf_read(spec_tensors *f, const specp_file *file);
 int specp_safetensors_read(spec_tensors *f, const specp_file *file);
 int specp_safetensors_read_index(spec_tensors *f, const specp_file *index);
 int specp_safetensors_read_folder(spec_tensors *f);

@@ -226,13 +226,6 @@ int specp_tensors_map(spec_tensors *f, const char *path, specp_file *out) {
 
 /* ---- tensors ------------------------------------------------------------- */
 
-/* *product *= factor, unless that overflows. */
-static bool multiply(uint64_t *product, uint64_t factor) {
-    if (factor && *product > UINT64_MAX / 2 / factor) return false;
-    *product *= factor;
-    return true;
-}
-
 int specp_tensor_bytes(spec_type type, uint32_t n_dims, const uint64_t *dim, uint64_t *out) {
     uint64_t block = spec_type_block(type), row = n_dims ? dim[n_dims - 1] : 1;
     uint64_t bytes = spec_type_block_bytes(type), elements = 1;
@@ -240,9 +233,10 @@ int specp_tensor_bytes(spec_type type, uint32_t n_dims, const uint64_t *dim, uin
     if (row % block) return SPEC_ERR_CORRUPT;
     for (uint32_t i = 0; i < n_dims; i++) {
         uint64_t blocks = i == n_dims - 1 ? dim[i] / block : dim[i];
-        empty |= dim[i] == 0;
-        if (!multiply(&elements, dim[i] ? dim[i] : 1)) return SPEC_ERR_CORRUPT;
-        if (!multiply(&bytes, blocks ? blocks : 1)) return SPEC_ERR_CORRUPT;
+        if (dim[i] == 0)
+            empty = true;
+        else if (!specp_multiply(&elements, dim[i]) || !specp_multiply(&bytes, blocks))
+            return SPEC_ERR_CORRUPT;
     }
     *out = empty ? 0 : bytes;
     return SPEC_OK;
@@ -384,7 +378,7 @@ int specp_tensors_check_spans(spec_tensors *f, const specp_file *file, specp_spa
 void spec_tensors_free(spec_tensors *f) {
     if (!f) return;
     spec_allocator a = f->alloc;
-    for (size_t i = 0; i < f->n_files; i++) munmap((void *)(uintptr_t)f->file[i].data, f->file[i].size);
+    for (size_t i = 0; i < f->n_files; i++) munmap((void *)f->file[i].data, f->file[i].size);
     specp_release(&a, f->file, f->cap_files, sizeof *f->file);
     specp_release(&a, f->tensor, f->cap_tensors, sizeof *f->tensor);
     specp_release(&a, f->meta, f->cap_meta, sizeof *f->meta);

@@ -161,18 +161,17 @@ int spec_writer_meta_bool(spec_writer *w, const char *key, int value) {
 }
 
 int spec_writer_meta_string(spec_writer *w, const char *key, const char *s, size_t n) {
-    spec_meta m = {.kind = SPEC_META_STRING, .n = n, .value = {.s = s}};
-    m.impl[SPECP_META_RAW] = SPECP_RAW_STRING;
+    spec_meta m = {.kind = SPEC_META_STRING, .n = n, .value = {.s = s}, .impl.raw = SPECP_RAW_STRING};
     return !w || !key || (!s && n) ? SPEC_ERR_INVALID : put_meta(w, key, &m);
 }
 
 static int put_array(spec_writer *w, const char *key, specp_raw raw, const void *data,
                      const uint64_t *offsets, size_t n) {
-    spec_meta m = {.kind = SPEC_META_ARRAY, .element = specp_raw_kind(raw), .n = n};
+    spec_meta m = {.kind = SPEC_META_ARRAY,
+                   .element = specp_raw_kind(raw),
+                   .n = n,
+                   .impl = {.raw = raw, .data = data, .offsets = offsets}};
     if (!w || !key || (!data && n)) return SPEC_ERR_INVALID;
-    m.impl[SPECP_META_RAW] = raw;
-    m.impl[SPECP_META_DATA] = (uintptr_t)data;
-    m.impl[SPECP_META_OFFSETS] = (uintptr_t)offsets;
     return put_meta(w, key, &m);
 }
 
