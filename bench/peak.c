@@ -131,14 +131,14 @@ static void read_part(void *arg, unsigned thread) {
     work *w = arg;
     size_t threads = specp_team_size(w->team), part = w->n / threads / LINE * LINE;
     const uint8_t *p = w->bytes + part * thread;
-    int64_t sum = 0, word;
+    uint64_t sum = 0, word;
     for (size_t pass = 0; pass < w->passes; pass++)
         for (size_t i = 0; i < part; i += LINE) {
             SPECP_PREFETCH(p + i + AHEAD);
             memcpy(&word, p + i, sizeof word);
             sum += word;
         }
-    w->result[thread] = sum;
+    w->result[thread] = (int64_t)sum;
 }
 
 double peak_read_gbs(specp_team *t, const uint8_t *bytes, size_t n) {
