@@ -125,7 +125,6 @@ static void make_tree(support_rng *r, forest *f, double sampled) {
 
 static void make_forest(support_rng *r, forest *f) {
     static const float temperatures[] = {0.0f, 0.5f, 1.0f, 1.7f};
-    f->vocab = 1 + support_rng_below(r, MAX_VOCAB);
     make_rows(r, f);
     make_tree(r, f, (double)support_rng_below(r, 3) / 2.0);
     for (size_t i = 0; i < 8; i++) f->text[i] = (spec_token)support_rng_below(r, f->vocab);
@@ -166,11 +165,15 @@ static void test_random_trees_follow_the_definition(void **state) {
     support_rng r = support_rng_new(support_seed(), 2);
     forest *f = calloc(1, sizeof *f);
     size_t longest = 0, accepted = 0, refused = 0;
+    spec_sampler *s = NULL;
     assert_int_equal(spec_tree_init(&f->t, MAX_NODES, MAX_NODES, MAX_VOCAB, NULL), 0);
     for (int round = 0; round < 10000; round++) {
+        if (round % 20 == 0) { /* a sampler brings nothing from one call to the next */
+            spec_sampler_free(s);
+            f->vocab = 1 + support_rng_below(&r, MAX_VOCAB);
+            assert_int_equal(spec_sampler_new(&s, f->vocab, NULL), 0);
+        }
         make_forest(&r, f);
-        spec_sampler *s;
-        assert_int_equal(spec_sampler_new(&s, f->vocab, NULL), 0);
         int32_t path[MAX_NODES], want[MAX_NODES];
         size_t n = 99;
         spec_token next = -1, want_next;
@@ -201,8 +204,8 @@ static void test_random_trees_follow_the_definition(void **state) {
             assert_int_equal(spec_verify_sample(s, &a, NULL, &n, &next, NULL), 0);
             assert_true(n == want_n && next == want_next);
         }
-        spec_sampler_free(s);
     }
+    spec_sampler_free(s);
     assert_true(longest >= 4 && accepted > 2000 && refused == 0);
     spec_tree_release(&f->t, NULL);
     free(f);
@@ -215,6 +218,7 @@ static void test_no_temperature_is_greedy(void **state) {
     forest *f = calloc(1, sizeof *f);
     assert_int_equal(spec_tree_init(&f->t, MAX_NODES, MAX_NODES, MAX_VOCAB, NULL), 0);
     for (int round = 0; round < 3000; round++) {
+        f->vocab = 1 + support_rng_below(&r, MAX_VOCAB);
         make_forest(&r, f);
         spec_sampler *s;
         spec_token argmax[MAX_NODES + 1] = {0}, next, want_next;
@@ -450,6 +454,46 @@ static bool shows(const oracle_plan *plan, bool wrong_noise, uint32_t runs) {
     return seen;
 }
 
+/* The token after a chain that is accepted whole is the one that plain sampling draws at its place. */
+static void test_the_token_after_a_chain(void **state) {
+    (void)state;
+    static const oracle_verify_fn rules[] = {spec_verify_sample, spec_verify_block};
+    static const oracle_plan chain = {{"s", "s", "s"}, 0};
+    static const spec_sampling p = {.size = sizeof p, .temperature = 1.0f};
+    support_rng r = support_rng_new(support_seed(), 6);
+    oracle_world *w = malloc(sizeof *w);
+    spec_sampler *s;
+    spec_tree t;
+    oracle_rows rows = {w, &t};
+    size_t whole = 0;
+    assert_int_equal(spec_sampler_new(&s, ORACLE_VOCAB, NULL), 0);
+    assert_int_equal(spec_tree_init(&t, 64, 80, ORACLE_VOCAB, NULL), 0);
+    oracle_world_make(w, &r, 1.0, &p, s);
+    for (uint32_t run = 0; run < 400; run++) {
+        noisy_drafter d = {{support_seed(), run, 4}, 0, false};
+        spec_verify_args a = {.size = sizeof a,
+                              .tree = &t,
+                              .sampling = &p,
+                              .row = oracle_row,
+                              .row_user = &rows,
+                              .noise = d.key};
+        spec_verify_args plain = {.size = sizeof a, .sampling = &p, .noise = {support_seed(), run, 7}};
+        size_t n, none;
+        spec_token next, drawn;
+        oracle_draft(w, &chain, draw_by_noise, &d, &t);
+        assert_int_equal(rules[run % 2](s, &a, NULL, &n, &next, NULL), 0);
+        if (n < 3) continue;
+        assert_int_equal(oracle_row(&rows, 3, &plain.logits), 0);
+        assert_int_equal(spec_verify_sample(s, &plain, NULL, &none, &drawn, NULL), 0);
+        assert_int_equal(next, drawn);
+        whole++;
+    }
+    assert_true(whole > 20);
+    spec_tree_release(&t, NULL);
+    spec_sampler_free(s);
+    free(w);
+}
+
 static void test_the_law_of_many_runs(void **state) {
     (void)state;
     static const struct {
@@ -477,6 +521,7 @@ int main(void) {
         cmocka_unit_test(test_random_trees_follow_the_definition),
         cmocka_unit_test(test_no_temperature_is_greedy),
         cmocka_unit_test(test_the_same_text_with_every_drafter),
+        cmocka_unit_test(test_the_token_after_a_chain),
         cmocka_unit_test(test_the_law_of_many_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

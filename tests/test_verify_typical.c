@@ -148,7 +148,7 @@ static void test_random_trees_follow_the_definition(void **state) {
     size_t longest = 0, none = 0;
     assert_int_equal(spec_tree_init(&g->t, MAX_NODES, 0, 0, NULL), 0);
     assert_int_equal(spec_sampler_new(&s, N_TOKENS, NULL), 0);
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 12000; round++) {
         static const float limits[][2] = {{0.09f, 0.3f}, {0.3f, 0.09f}, {0.2f, 10.0f}, {0.0f, 0.3f}};
         const float *limit = limits[support_rng_below(&r, 4)];
         make_grove(&r, g);
@@ -182,6 +182,40 @@ static void test_random_trees_follow_the_definition(void **state) {
     spec_sampler_free(s);
     spec_tree_release(&g->t, NULL);
     free(g);
+}
+
+typedef struct counted_rows {
+    const float *logits; /* (4, 3) */
+    int fetched[4];
+} counted_rows;
+
+static int count_row(void *user, size_t row, const float **logits) {
+    counted_rows *c = user;
+    c->fetched[row]++;
+    *logits = c->logits + 3 * row;
+    return SPEC_OK;
+}
+
+/* Of accepted leaves only the best one's row is looked at; of equally probable tokens the first is next. */
+static void test_rows_that_are_not_needed(void **state) {
+    (void)state;
+    static const float logits[12] = {1.0f, 1.2f, 1.1f, 0, 0, 0, 1.0f, 2.0f, 2.0f, 0, 0, 0};
+    static const spec_sampling p = {.size = sizeof p, .temperature = 1.0f};
+    counted_rows c = {logits, {0}};
+    spec_tree t;
+    spec_sampler *s;
+    int32_t path[3];
+    size_t n;
+    spec_token next;
+    assert_int_equal(spec_tree_init(&t, 3, 0, 0, NULL), 0);
+    assert_int_equal(spec_sampler_new(&s, 3, NULL), 0);
+    for (spec_token x = 0; x < 3; x++) spec_tree_add(&t, -1, x, 0.0f, 0);
+    spec_verify_args a = {.size = sizeof a, .tree = &t, .sampling = &p, .row = count_row, .row_user = &c};
+    assert_int_equal(spec_verify_typical(s, &a, 0.09f, 0.3f, path, &n, &next, NULL), 0);
+    assert_true(n == 1 && path[0] == 1 && next == 1);
+    assert_true(c.fetched[0] == 1 && !c.fetched[1] && c.fetched[2] == 1 && !c.fetched[3]);
+    spec_sampler_free(s);
+    spec_tree_release(&t, NULL);
 }
 
 /* ---- refusals ---------------------------------------------------------------------------- */
@@ -311,8 +345,8 @@ static void test_what_single_rules_refuse(void **state) {
         }
         b.t.q[3 + 1] = 0.0f;
         assert_refused(&b, r, SPEC_ERR_INVALID, "gives token 1 no probability");
-        b.t.token[1] = 3;
-        assert_refused(&b, r, SPEC_ERR_INVALID, "gives token 3 no probability");
+        b.t.token[1] = INT32_MAX;
+        assert_refused(&b, r, SPEC_ERR_INVALID, "gives token 2147483647 no probability");
     }
     b.t.q_row[1] = -1;
     assert_refused(&b, BLOCK, SPEC_ERR_INVALID, "node 1 does not continue a chain");
@@ -343,6 +377,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded_results),
         cmocka_unit_test(test_random_trees_follow_the_definition),
+        cmocka_unit_test(test_rows_that_are_not_needed),
         cmocka_unit_test(test_what_all_rules_refuse),
         cmocka_unit_test(test_what_single_rules_refuse),
     };

@@ -102,7 +102,7 @@ int specp_sampling_take(spec_sampling *to, const spec_sampling *from, size_t voc
 /* Penalises each token of tok[0..n) that bears no mark yet, and marks it. */
 static void penalise(spec_sampler *s, float penalty, const spec_token *tok, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (tok[i] < 0 || (uint32_t)tok[i] >= s->vocab || s->seen[tok[i]]) continue;
+        if ((uint32_t)tok[i] >= s->vocab || s->seen[tok[i]]) continue; /* negative ones too */
         s->seen[tok[i]] = 1;
         float *z = &s->z[tok[i]];
         *z = *z > 0.0f ? *z / penalty : *z * penalty;
@@ -111,7 +111,7 @@ static void penalise(spec_sampler *s, float penalty, const spec_token *tok, size
 
 static void unmark(spec_sampler *s, const spec_token *tok, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (tok[i] >= 0 && (uint32_t)tok[i] < s->vocab) s->seen[tok[i]] = 0;
+        if ((uint32_t)tok[i] < s->vocab) s->seen[tok[i]] = 0;
 }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
