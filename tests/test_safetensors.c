@@ -299,6 +299,22 @@ static void test_config(void **state) {
     check_refusals(x->tmp.path);
 }
 
+/* Some say "no limit" with an integer that no machine has. */
+static void test_large_integers(void **state) {
+    fixture *x = *state;
+    double d = 0;
+    uint64_t u = 0;
+    write_tensors(x, "model.safetensors", sample, SAMPLE_DATA);
+    write_text(x, "config.json", "{\"limit\":1000000000000000019884624838656,\"hidden_size\":64}");
+    spec_tensors *f = must_open(x->path, NULL);
+    assert_int_equal(spec_tensors_float(f, "config.limit", &d), SPEC_OK);
+    assert_true(d == 1e30);
+    assert_int_equal(spec_tensors_uint(f, "config.limit", &u), SPEC_ERR_INVALID);
+    assert_int_equal(spec_tensors_uint(f, "config.hidden_size", &u), SPEC_OK);
+    assert_int_equal(u, 64);
+    spec_tensors_free(f);
+}
+
 static void test_bad_configs(void **state) {
     static const struct {
         const char *text, *says;
@@ -502,6 +518,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lengths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deep_header, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_config, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_integers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_configs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_config_not_regular, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folders, set_up, tear_down),

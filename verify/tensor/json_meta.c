@@ -181,9 +181,11 @@ int specp_tensors_add_json(spec_tensors *f, const char *shown, const char *prefi
 }
 
 int specp_tensors_parse_json(spec_tensors *f, const char *shown, const char *what, const void *text, size_t n,
-                             struct json_t **out) {
+                             bool any_integer, struct json_t **out) {
     json_error_t e;
     json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    if (!json && any_integer && json_error_code(&e) == json_error_numeric_overflow)
+        json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);
     if (json_is_object(json)) {
         *out = json;
         return SPEC_OK;

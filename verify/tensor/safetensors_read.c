@@ -181,8 +181,8 @@ static int read_file(reader *r) {
                        file->shown, n, file->size);
     r->data = sizeof n + n;
     json_t *header = NULL;
-    int err =
-        specp_tensors_parse_json(r->f, file->shown, "its header", file->data + sizeof n, (size_t)n, &header);
+    int err = specp_tensors_parse_json(r->f, file->shown, "its header", file->data + sizeof n, (size_t)n,
+                                       false, &header);
     if (err) return err;
     err = read_tensors(r, header);
     json_decref(header);
@@ -196,7 +196,7 @@ static int load_json(spec_tensors *f, const specp_file *file, json_t **out) {
     if (file->size > MAX_JSON)
         return TENSORS_FAIL(f, SPEC_ERR_CORRUPT, "%s: has %zu bytes, expected at most %u", file->shown,
                             file->size, MAX_JSON);
-    return specp_tensors_parse_json(f, file->shown, "the file", file->data, file->size, out);
+    return specp_tensors_parse_json(f, file->shown, "the file", file->data, file->size, true, out);
 }
 
 /* Where there is one in the folder. */

@@ -104,12 +104,14 @@ typedef struct spec_tensors spec_tensors;
  * by model.safetensors.index.json. Only headers are read.
  *
  * Every offset, size, dimension, count and name is checked here: what the
- * handle gives out afterwards can be relied on. On failure *why names the file,
- * the place and what was expected.
- * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT (truncated, damaged, or of no known
- * format), SPEC_ERR_INVALID (a later part of a split model), SPEC_ERR_VERSION,
- * SPEC_ERR_UNSUPPORTED (an element type that the library
- * does not read; named, with those it reads), SPEC_ERR_NOMEM.
+ * handle gives out afterwards can be relied on, and any threads may read it. On
+ * failure *why names the file, the place and what was expected. (JSON is parsed
+ * by jansson, whose memory while it does so is the C library's.)
+ *
+ * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT (truncated, damaged, or of no
+ * known format), SPEC_ERR_INVALID (a later part of a split model), SPEC_ERR_VERSION,
+ * SPEC_ERR_UNSUPPORTED (an element type that the library does not read; named, with
+ * those it reads), SPEC_ERR_NOMEM.
  */
 SPEC_API SPEC_MUST_CHECK int spec_tensors_open(spec_tensors **out, const char *path,
                                                const spec_allocator *alloc, spec_message *why);

@@ -167,9 +167,10 @@ struct json_t;
  * null is left out. */
 int specp_tensors_add_json(spec_tensors *f, const char *shown, const char *prefix, struct json_t *object);
 /* Parses an object, which the caller decrefs; messages begin with "SHOWN: WHAT".
- * SPEC_ERR_CORRUPT, SPEC_ERR_NOMEM. The JSON reader's own memory is the C library's. */
+ * SPEC_ERR_CORRUPT, SPEC_ERR_NOMEM. any_integer: where one has more than 63 bits, as in
+ * some configs, all come as reals. The JSON reader's own memory is the C library's. */
 int specp_tensors_parse_json(spec_tensors *f, const char *shown, const char *what, const void *text, size_t n,
-                             struct json_t **out);
+                             bool any_integer, struct json_t **out);
 
 /* ---- readers ------------------------------------------------------------- */
 
