@@ -123,8 +123,7 @@ static size_t define(const uint8_t *s, size_t n, char *out) {
             memcpy(out + k, s + at, len);
             k += len;
         } else {
-            memcpy(out + k, R, 3);
-            k += 3;
+            for (size_t i = 0; i < 3; i++) out[k++] = R[i];
         }
         at += len ? len : 1;
     }

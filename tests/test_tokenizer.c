@@ -360,7 +360,7 @@ static void test_large_texts(void **state) {
     (void)state;
     static const char *const pres[] = {"llama-bpe", "deepseek-llm", "deepseek-v3", "falcon",
                                        "tekken",    "gpt-4o",       "default"};
-    size_t n = 1 << 19;
+    size_t n = 1 << 18;
     char *text = malloc(n);
     spec_token *out = malloc((3 * n + 3) * sizeof *out);
     assert_true(text && out);

@@ -369,7 +369,7 @@ static void test_damage(void **state) {
     const char *whole = char_file(SPECIALS LEGACY TEMPLATE(SPECIAL("<s>") ",", ""), "");
     size_t n = strlen(whole);
     assert_true(n < sizeof text);
-    memcpy(text, whole, n);
+    memcpy(text, whole, n + 1);
     support_rng r = support_rng_new(support_seed(), 5);
     for (size_t i = 0; i < 400; i++) {
         char copy[2048];

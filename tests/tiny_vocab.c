@@ -41,7 +41,7 @@ void tiny_spm(tiny_vocab *v) {
         tiny_add(v, name, 0, SPEC_TOKEN_BYTE);
     }
     tiny_add(v, "\xe2\x96\x81", -1000, SPEC_TOKEN_NORMAL);
-    for (char c = 'a'; c <= 'e'; c++) tiny_add(v, (char[]){c, 0}, -1000, SPEC_TOKEN_NORMAL);
+    for (int c = 'a'; c <= 'e'; c++) tiny_add(v, (char[]){(char)c, 0}, -1000, SPEC_TOKEN_NORMAL);
 }
 
 /* As GPT-2's authors tell it: printable bytes are themselves, the others are numbered. */

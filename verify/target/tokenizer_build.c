@@ -320,8 +320,7 @@ static const char *const turn_ends[] = {
     "<|end_of_text|>",
     "<EOT>",
     "_<EOT>",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>",
     "<end_of_utterance>",
     NULL,
 };
@@ -336,25 +335,20 @@ static const char *const controls[] = {
     "<fim-prefix>",
     "<fim_prefix>",
     "<PRE>",
-    "\xe2\x96\x81<PRE>",
+    "\342\226\201<PRE>",
     "<|fim_suffix|>",
     "<fim-suffix>",
     "<fim_suffix>",
     "<SUF>",
-    "\xe2\x96\x81<SUF>",
+    "\342\226\201<SUF>",
     "<|fim_middle|>",
     "<fim-middle>",
     "<fim_middle>",
     "<MID>",
-    "\xe2\x96\x81<MID>",
-    "<\xef\xbd\x9c"
-    "fim\xe2\x96\x81"
-    "begin\xef\xbd\x9c>",
-    "<\xef\xbd\x9c"
-    "fim\xe2\x96\x81hole\xef\xbd\x9c>",
-    "<\xef\xbd\x9c"
-    "fim\xe2\x96\x81"
-    "end\xef\xbd\x9c>",
+    "\342\226\201<MID>",
+    "<\357\275\234fim\342\226\201begin\357\275\234>",
+    "<\357\275\234fim\342\226\201hole\357\275\234>",
+    "<\357\275\234fim\342\226\201end\357\275\234>",
     NULL,
 };
 

@@ -31,9 +31,9 @@ static int system_error(spec_message *why, const char *what) {
 int specp_map_file(specp_mapped *m, const char *path, spec_message *why) {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *m = (specp_mapped){"", 0};
     if (fd < 0) return system_error(why, "cannot be opened");
     int err = SPEC_OK;
-    *m = (specp_mapped){"", 0};
     if (fstat(fd, &st)) {
         err = system_error(why, "cannot be read");
     } else if (!S_ISREG(st.st_mode)) {
@@ -59,7 +59,8 @@ int specp_join_path(char *buf, const char *folder, const char *name, spec_messag
     return specp_fail(why, SPEC_ERR_INVALID, "the path is too long");
 }
 
-/* Puts the path, or its end, before the message. On success there is none, whatever was looked for in vain. */
+/* Puts the path, or its end, before the message. On success there is none, whatever was looked
+ * for in vain. */
 static int named(spec_message *why, const char *path, int err) {
     char said[sizeof why->text];
     size_t n = strlen(path);

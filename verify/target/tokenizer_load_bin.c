@@ -47,12 +47,8 @@ static int put_record(spec_tokenizer *t, size_t id, record r, spec_message *why)
     char *text = cap <= sizeof small ? small : specp_alloc(&t->alloc, cap, 1);
     if (!text) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < r.n; i++) {
-        if (r.text[i] == ' ') {
-            memcpy(text + n, SPECP_BLANK, SPECP_N_BLANK);
-            n += SPECP_N_BLANK;
-        } else {
-            text[n++] = r.text[i];
-        }
+        if (r.text[i] != ' ') text[n++] = r.text[i];
+        for (size_t k = 0; r.text[i] == ' ' && k < SPECP_N_BLANK; k++) text[n++] = SPECP_BLANK[k];
     }
     int err = specp_tokenizer_put(t, id, text, n, SPEC_TOKEN_NORMAL, r.score, why);
     if (text != small) specp_release(&t->alloc, text, cap, 1);

@@ -162,9 +162,9 @@ static int check_rows(const spec_tensors *f, size_t n, spec_message *why) {
 
 int specp_tokenizer_from_gguf(spec_tokenizer **out, const spec_tensors *file, const spec_allocator *alloc,
                               spec_message *why) {
-    const spec_meta *tokens, *scores = NULL, *kinds = NULL;
+    const spec_meta *tokens = NULL, *scores = NULL, *kinds = NULL;
     spec_tokenizer *t = NULL;
-    bool is_spm;
+    bool is_spm = false;
     int err = read_model(file, &is_spm, why);
     if (!err) err = find_array(file, KEY("tokens"), SPEC_META_STRING, SIZE_MAX, &tokens, why);
     if (err) return err;
