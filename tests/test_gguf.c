@@ -304,7 +304,7 @@ static void test_metadata(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         gguf_header(&b, 3, 0, 1);
         gguf_u32(&b, names[i], 1);
-        refuse(*state, &b, SPEC_ERR_CORRUPT, "the name of metadata entry 0 is not valid");
+        refuse(*state, &b, SPEC_ERR_CORRUPT, "the name of metadata entry 1 is not valid");
     }
     gguf_header(&b, 3, 0, 1);
     bytes_u64(&b, 3);
@@ -412,8 +412,8 @@ static const tensor_case tensor_cases[] = {
     {"t", 0, {0}, G_TENSOR_Q4_0, 128, SPEC_ERR_CORRUPT, "no whole blocks"},
     {"t", 5, {0}, G_TENSOR_F32, 128, SPEC_ERR_CORRUPT, "5 dimensions, expected at most 4"},
     {"first", 1, {8}, G_TENSOR_F32, 128, SPEC_ERR_CORRUPT, "tensor first is there twice"},
-    {"", 1, {8}, G_TENSOR_F32, 128, SPEC_ERR_CORRUPT, "name of tensor 1"},
-    {"\x1b[2J", 1, {8}, G_TENSOR_F32, 128, SPEC_ERR_CORRUPT, "name of tensor 1"},
+    {"", 1, {8}, G_TENSOR_F32, 128, SPEC_ERR_CORRUPT, "name of tensor 2"},
+    {"\x1b[2J", 1, {8}, G_TENSOR_F32, 128, SPEC_ERR_CORRUPT, "name of tensor 2"},
     {"t",
      1,
      {32},

@@ -171,8 +171,8 @@ static const header_case header_cases[] = {
     {"{\"t\":{" T("f32", "[2]", "[0,8]") "}}", 8, SPEC_ERR_UNSUPPORTED, "type f32"},
     {"{\"t\":{\"shape\":[2],\"data_offsets\":[0,8]}}", 8, SPEC_ERR_CORRUPT, "tensor t has no dtype"},
     {"{\"t\":[1]}", 0, SPEC_ERR_CORRUPT, "tensor t"},
-    {"{\"\":{" T("F32", "[2]", "[0,8]") "}}", 8, SPEC_ERR_CORRUPT, "the name of tensor 0"},
-    {"{\"a\\u0007\":{" T("F32", "[2]", "[0,8]") "}}", 8, SPEC_ERR_CORRUPT, "the name of tensor 0"},
+    {"{\"\":{" T("F32", "[2]", "[0,8]") "}}", 8, SPEC_ERR_CORRUPT, "the name of tensor 1"},
+    {"{\"a\\u0007\":{" T("F32", "[2]", "[0,8]") "}}", 8, SPEC_ERR_CORRUPT, "the name of tensor 1"},
     {"{\"a\\u0000\":{" T("F32", "[2]", "[0,8]") "}}", 8, SPEC_ERR_CORRUPT, "its header is no JSON"},
     {"{\"t\":{" T("F32", "[1]", "[0,4]") "},\"t\":{" T("F32", "[1]", "[4,8]") "}}", 8, SPEC_ERR_CORRUPT,
      "duplicate"},
@@ -327,7 +327,7 @@ static void test_bad_configs(void **state) {
         {"{\"a\":1", "config.json: the file is no JSON object"},
         {"{\"a\":1,\"a\":2}", "config.json: the file is no JSON object: duplicate"},
         {"{\"a.b\":1,\"a\":{\"b\":2}}", "config.json|config.a.b is there twice"},
-        {"{\"a\\u0001\":1}", "config.json|metadata entry 0 is not valid"},
+        {"{\"a\\u0001\":1}", "config.json|metadata entry 1 is not valid"},
     };
     fixture *x = *state;
     write_tensors(x, "model.safetensors", sample, SAMPLE_DATA);

@@ -238,7 +238,7 @@ static int read_info(reader *r, tensor_info *t) {
     if (!err) err = take_u32(r, &t->n_dims);
     if (!err && t->n_dims > SPEC_TENSOR_DIMS)
         return CORRUPT(r, "%s: tensor %" PRIu64 " has %" PRIu32 " dimensions, expected at most %d",
-                       r->file->shown, r->index, t->n_dims, SPEC_TENSOR_DIMS);
+                       r->file->shown, r->index + 1, t->n_dims, SPEC_TENSOR_DIMS);
     for (uint32_t i = 0; i < t->n_dims && !err; i++) err = take_u64(r, &t->dim[t->n_dims - 1 - i]);
     if (!err) err = take_u32(r, &t->type);
     if (!err) err = take_u64(r, &t->offset);
@@ -260,7 +260,7 @@ static int add_tensor(reader *r, const tensor_info *t, size_t data) {
     const char *shown = r->file->shown;
     if (!specp_name_valid(t->name, (size_t)t->name_bytes))
         return CORRUPT(r, "%s: the name of tensor %" PRIu64 " is empty, too long, or no printable UTF-8",
-                       shown, r->index);
+                       shown, r->index + 1);
     if (t->type >= SPECP_GGUF_TYPES || !specp_gguf_types[t->type].name ||
         specp_gguf_types[t->type].type == SPEC_TYPES)
         return refuse_type(r, t);
@@ -268,7 +268,7 @@ static int add_tensor(reader *r, const tensor_info *t, size_t data) {
         return CORRUPT(r,
                        "%s: tensor %" PRIu64 " lies at %" PRIu64
                        " of the data, expected a multiple of %" PRIu64 " inside the file",
-                       shown, r->index, t->offset, r->alignment);
+                       shown, r->index + 1, t->offset, r->alignment);
     return specp_tensors_add(r->f, r->file, t->name, (size_t)t->name_bytes, specp_gguf_types[t->type].type,
                              t->n_dims, t->dim, data + t->offset);
 }

@@ -111,7 +111,7 @@ static int read_tensor(reader *r, const char *name, const json_t *info) {
     uint64_t dim[SPEC_TENSOR_DIMS] = {0}, begin = 0, end = 0, bytes = 0;
     if (!specp_name_valid(name, strlen(name)))
         return CORRUPT(r, "%s: the name of tensor %zu is empty, too long, or has control characters",
-                       r->file->shown, r->n_spans);
+                       r->file->shown, r->n_spans + 1);
     bool take = wanted(r, name);
     int err = read_offsets(r, name, info, &begin, &end);
     r->span[r->n_spans++] = (specp_span){r->data + begin, r->data + end, name};

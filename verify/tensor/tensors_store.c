@@ -257,7 +257,7 @@ static int take_name(spec_tensors *f, const char *shown, const char *what, const
         return TENSORS_FAIL(f, SPEC_ERR_CORRUPT,
                             "%s: the name of %s %zu is not valid: expected 1 to %d bytes of UTF-8 without "
                             "control characters",
-                            shown, what, in.n, SPECP_NAME_MAX);
+                            shown, what, in.n + 1, SPECP_NAME_MAX);
     *out = specp_tensors_keep_text(f, name, bytes);
     if (!*out) return specp_tensors_no_memory(f);
     if (specp_names_find(t, in, name, bytes) != SPECP_NO_NAME)
