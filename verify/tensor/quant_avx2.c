@@ -18,7 +18,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define AHEAD 4096
 #define LANES 8
 
 /* ---- weights ------------------------------------------------------------- */
@@ -169,14 +168,11 @@ SPECP_INLINE void add_tile(specp_form form, int n, const uint8_t *p, const scale
 SPECP_INLINE void multiply(specp_form form, const uint8_t *panel, size_t units, const specp_qblock *const *x,
                            size_t n, float (*out)[SPECP_PANEL]) {
     const size_t tiles = specp_unit_tiles(form);
-    const size_t lines = (specp_unit_bytes(form) / SPECP_VECTOR + tiles - 1) / tiles; /* to ask for, a tile */
     __builtin_memset(out, 0, SPECP_GROUP * sizeof *out);
     for (size_t b = 0; b < units * tiles; b++) {
         const uint8_t *unit = panel + b / tiles * specp_unit_bytes(form);
         const uint8_t *p = unit + specp_head_bytes(form) + b % tiles * specp_tile_bytes(form);
-        for (size_t l = 0; l < lines; l++) {
-            specp_ask_ahead(p, AHEAD + l * SPECP_VECTOR);
-        }
+        specp_ask_for_weights(form, unit, b % tiles);
         for (size_t row = 0; row < SPECP_PANEL; row += LANES) {
             scales s = read_scales(form, unit, b % tiles, row);
             if (n == 1) {

@@ -12,15 +12,13 @@
  *             dot += w[v] . code[4v..]  v = 0..7, each four codes broadcast from memory
  *             acc[i] = fma(s xs, dot, acc[i])
  *
- * One row is bound by the memory's bandwidth: its weights are asked for AHEAD
- * bytes early, across the ends of panels, which follow one another in memory.
+ * Few rows are bound by the memory's bandwidth. Weights are asked for early, across the
+ * ends of panels, which follow one another in memory.
  */
 #include "kernels_quant.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-
-#define AHEAD 4096
 
 /* ---- weights ------------------------------------------------------------- */
 
@@ -145,7 +143,6 @@ SPECP_INLINE __m512 add_block(specp_form form, const tile *t, const specp_qblock
 SPECP_INLINE void multiply(specp_form form, size_t n, const uint8_t *panel, size_t units,
                            const specp_qblock *const *x, float (*out)[SPECP_PANEL]) {
     const size_t tiles = specp_unit_tiles(form);
-    const size_t lines = (specp_unit_bytes(form) / SPECP_VECTOR + tiles - 1) / tiles; /* to ask for, a tile */
     __m512 acc[SPECP_GROUP];
     SPECP_UNROLL
     for (size_t i = 0; i < n; i++) {
@@ -154,16 +151,15 @@ SPECP_INLINE void multiply(specp_form form, size_t n, const uint8_t *panel, size
     for (size_t u = 0; u < units; u++, panel += specp_unit_bytes(form)) {
 #pragma GCC unroll 1
         for (size_t b = 0; b < tiles; b++) {
-            SPECP_UNROLL
-            for (size_t l = 0; l < lines; l++) {
-                specp_ask_ahead(panel, AHEAD + (b * lines + l) * SPECP_VECTOR);
-            }
+            specp_ask_for_weights(form, panel, b);
             tile t;
             read_codes(form, panel + specp_head_bytes(form) + b * specp_tile_bytes(form), &t);
             read_scales(form, panel, b, &t);
             SPECP_UNROLL
             for (size_t i = 0; i < n; i++) {
-                acc[i] = add_block(form, &t, x[i] + u * tiles + b, acc[i]);
+                const specp_qblock *q = x[i] + u * tiles + b;
+                SPECP_ASK_NEAR(q, 4 * sizeof *q);
+                acc[i] = add_block(form, &t, q, acc[i]);
             }
         }
     }

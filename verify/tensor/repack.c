@@ -165,7 +165,7 @@ SPECP_INLINE void repack_panel(spec_type type, specp_form form, const panel_sour
         for (size_t row = 0; row < s->rows; row++) {
             for (size_t t = 0; t < end; t++) {
                 const uint8_t *block = s->data + row * s->row_bytes + (b + t) / per_block * bytes_of(type);
-                specp_ask_ahead(block, AHEAD); /* 16 rows are many streams */
+                SPECP_ASK_NEAR(block, AHEAD); /* 16 rows are many streams */
                 uint64_t codes[4];
                 read_codes(type, block, t, codes);
                 write_codes(form, panel + specp_head_bytes(form) + t * specp_tile_bytes(form), row, codes);
