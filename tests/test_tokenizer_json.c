@@ -310,6 +310,9 @@ static void test_faults_of_models(void **state) {
                  "added token 20 has no content");
     expect_fault(char_file("\"added_tokens\":[" TOKEN("20", "ab", "true") "]," LEGACY, ""), corrupt,
                  "tokens 8 and 20 are both \"ab\"");
+    expect_fault(
+        char_file("\"added_tokens\":[{\"id\":20,\"content\":\"x\",\"single_word\":true}]," LEGACY, ""),
+        unsupported, "added token 20: single_word is not supported");
     expect_fault("{" LEGACY "\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", corrupt,
                  "token 0 is given twice");
     const char *bytes = "\"pre_tokenizer\":" BYTE_LEVEL ",";

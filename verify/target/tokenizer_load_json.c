@@ -67,6 +67,8 @@ static int put_added(spec_tokenizer *t, const json_t *item, spec_message *why) {
     specp_token *k = &t->token[id];
     int kind = specp_json_flag(item, "special", false) ? SPEC_TOKEN_CONTROL : SPEC_TOKEN_USER;
     if (!text || n == 0) return specp_fail(why, SPEC_ERR_CORRUPT, "added token %zu has no content", id);
+    if (specp_json_flag(item, "single_word", false))
+        return specp_fail(why, SPEC_ERR_UNSUPPORTED, "added token %zu: single_word is not supported", id);
     if (!k->kind) {
         int err = specp_tokenizer_put(t, id, text, n, kind, 0, why);
         if (err) return err;
