@@ -456,6 +456,21 @@ static void test_tensors(void **state) {
     }
 }
 
+/* Of a long name the beginning is shown, up to the end of a character. */
+static void test_long_names(void **state) {
+    bytes b = {0};
+    char name[301] = "x";
+    while (strlen(name) + 3 < sizeof name) strcat(name, "\xe2\x82\xac");
+    for (uint32_t type = 0; type < 4; type += 3) {
+        gguf_header(&b, 3, 2, 0);
+        gguf_tensor(&b, name, 0, NULL, type, 0);
+        gguf_tensor(&b, name, 0, NULL, type, 0);
+        bytes_fill(&b, 0, 64);
+        refuse(*state, &b, type ? SPEC_ERR_UNSUPPORTED : SPEC_ERR_CORRUPT,
+               type ? "\xe2\x82\xac is of type Q4_1" : "\xe2\x82\xac is there twice");
+    }
+}
+
 /* Each type's number is the format's, and its size. */
 static void test_types(void **state) {
     fixture *x = *state;
@@ -498,6 +513,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_arrays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_alignment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tensors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_long_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_types, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -353,6 +353,16 @@ static void test_bad_configs(void **state) {
     bytes_free(&b);
 }
 
+/* Refused before it is read. */
+static void test_config_too_large(void **state) {
+    fixture *x = *state;
+    char path[256];
+    write_tensors(x, "model.safetensors", sample, SAMPLE_DATA);
+    write_text(x, "config.json", "{}");
+    assert_int_equal(truncate(support_tmp_path(&x->tmp, "config.json", path, sizeof path), 200 << 20), 0);
+    refuse(x, "", SPEC_ERR_CORRUPT, "config.json: has 209715200 bytes, expected at most");
+}
+
 static void test_config_not_regular(void **state) {
     fixture *x = *state;
     char path[256];
@@ -520,6 +530,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_config, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_large_integers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_configs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_config_too_large, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_config_not_regular, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folders, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shards, set_up, tear_down),

@@ -343,6 +343,14 @@ static void test_bad_paths(void **state) {
     assert_int_equal(spec_writer_new(&w, NULL, SPEC_FORMAT_GGUF, NULL, &why), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_finish(NULL, &why), SPEC_ERR_INVALID);
     assert_int_equal(spec_writer_data(NULL, "", 0), SPEC_ERR_INVALID);
+    char name[250];
+    memset(name, 'n', sizeof name - 1); /* fits, the temporary name does not */
+    name[sizeof name - 1] = '\0';
+    char longer[512];
+    assert_int_equal(spec_writer_new(&w, support_tmp_path(&x->tmp, name, longer, sizeof longer),
+                                     SPEC_FORMAT_GGUF, NULL, &why),
+                     SPEC_ERR_IO);
+    assert_non_null(strstr(why.text, "making a temporary file beside it"));
     assert_null(w);
     spec_writer_abandon(NULL);
     check_only(x, "");

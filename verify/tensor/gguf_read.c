@@ -253,7 +253,7 @@ static int refuse_type(const reader *r, const tensor_info *t) {
         r->f, SPEC_ERR_UNSUPPORTED,
         "%s: tensor %.*s is of type %s, which is not supported; supported are F32, F16, BF16, "
         "Q8_0, Q4_0, Q5_0, Q4_K, Q5_K, Q6_K, F64, I8, I16, I32, I64",
-        r->file->shown, (int)(t->name_bytes < 80 ? t->name_bytes : 80), t->name, known ? known : number);
+        r->file->shown, specp_shown_bytes(t->name, (size_t)t->name_bytes), t->name, known ? known : number);
 }
 
 static int add_tensor(reader *r, const tensor_info *t, size_t data) {

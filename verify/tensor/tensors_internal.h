@@ -54,10 +54,11 @@ bool specp_utf8_valid(const char *s, size_t n);
 /* Not empty, not too long, UTF-8 without control characters. */
 bool specp_name_valid(const char *name, size_t len);
 
-/* For messages: the end of a long path; as many bytes of a name as are shown, for "%.*s". */
+/* For messages: the end of a long path; as many bytes of a name (n, or up to a 0) as are shown, for
+ * "%.*s". */
 const char *specp_shown(const char *path);
-int specp_shown_bytes(const char *name);
-#define SPECP_SHOW(name) specp_shown_bytes(name), (name)
+int specp_shown_bytes(const char *name, size_t n);
+#define SPECP_SHOW(name) specp_shown_bytes(name, SIZE_MAX), (name)
 
 /* ---- the handle ---------------------------------------------------------- */
 

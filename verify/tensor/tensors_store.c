@@ -105,12 +105,12 @@ const char *specp_shown(const char *path) {
     return path;
 }
 
-int specp_shown_bytes(const char *name) {
-    size_t n = strlen(name);
-    if (n <= MAX_SHOWN_NAME) return (int)n;
-    n = MAX_SHOWN_NAME;
-    while (((uint8_t)name[n] & 0xc0) == 0x80) n--;
-    return (int)n;
+int specp_shown_bytes(const char *name, size_t n) {
+    size_t shown = 0;
+    while (shown < n && shown < MAX_SHOWN_NAME && name[shown]) shown++;
+    if (shown == n || !name[shown]) return (int)shown;
+    while (((uint8_t)name[shown] & 0xc0) == 0x80) shown--;
+    return (int)shown;
 }
 
 /* ---- memory -------------------------------------------------------------- */
