@@ -130,12 +130,17 @@ static void problem_check(const problem *p, const specp_kernels *k, support_rng 
     }
     k->matmul[p->m.form](&p->m, &p->a, p->pick, p->n_rows, y, ldy, cut, panels);
     for (size_t i = 0; i < p->n_rows * ldy; i++) {
-        assert_true(i % ldy >= cut * 16 || y[i] == 12345.0f);
+        if (i % ldy < cut * 16 && y[i] != 12345.0f) {
+            fail_msg("row %zu, output %zu lies before the first panel", i / ldy, i % ldy);
+        }
     }
     k->matmul[p->m.form](&p->m, &p->a, p->pick, p->n_rows, y, ldy, 0, cut);
     for (size_t i = 0; i < p->n_rows * ldy; i++) {
         size_t row = i / ldy, o = i % ldy;
-        assert_true(o < p->n_out ? same(y[i], p->want[row * p->n_out + o]) : y[i] == 12345.0f);
+        float want = o < p->n_out ? p->want[row * p->n_out + o] : 12345.0f;
+        if (!same(y[i], want)) {
+            fail_msg("row %zu, output %zu: %a, not %a", row, o, (double)y[i], (double)want);
+        }
     }
     free(y);
 }
@@ -146,6 +151,9 @@ static void check_shape(support_rng *r, size_t n_out, size_t n_in, size_t n_rows
         problem_make(&p, r, f, n_out, n_in, n_rows, draw);
         for (size_t i = 0; i < N_MASKS; i++) {
             specp_kernels k;
+            if (masks[i] == 0 && n_out * n_in * n_rows > 50000) { /* scalar code is slow */
+                continue;
+            }
             specp_kernels_init(&k, masks[i]);
             problem_check(&p, &k, r);
         }
@@ -159,7 +167,7 @@ static void test_every_batch_size(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 1);
     for (size_t n = 1; n <= 64; n++) {
-        check_shape(&r, 16 + n % 3 * 9, n % 2 ? 64 : 172, n, draw_plain);
+        check_shape(&r, 16 + n % 5, n % 2 ? 32 : 76, n, draw_plain);
     }
 }
 
@@ -169,10 +177,10 @@ static void test_shapes(void **state) {
     for (size_t n_in = 1; n_in <= 40; n_in++) {
         check_shape(&r, 1 + support_rng_below(&r, 40), n_in, 1 + support_rng_below(&r, 9), draw_plain);
     }
-    for (int i = 0; i < 25; i++) { /* several chunks of K */
-        size_t n_in = 400 + support_rng_below(&r, 900);
+    for (int i = 0; i < 20; i++) { /* several chunks of K */
+        size_t n_in = 500 + support_rng_below(&r, 600);
         n_in = i % 2 ? n_in : n_in / 16 * 16;
-        check_shape(&r, 1 + support_rng_below(&r, 50), n_in, 1 + support_rng_below(&r, 9), draw_plain);
+        check_shape(&r, 1 + support_rng_below(&r, 36), n_in, 1 + support_rng_below(&r, 9), draw_plain);
     }
 }
 
@@ -180,7 +188,7 @@ static void test_shapes(void **state) {
 static void test_wide_rows(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 3);
-    check_shape(&r, 16, 12288, 26, draw_plain);
+    check_shape(&r, 16, 5600, 26, draw_plain);
 }
 
 static void test_extreme_numbers(void **state) {
