@@ -183,6 +183,10 @@ static void nested_config(void **state) {
     model_world_load(*state, &t, &m);
     assert_model(&m, &t);
     specp_model_release(&m);
+    t.tied = false;
+    model_world_load(*state, &t, &m);
+    assert_model(&m, &t);
+    specp_model_release(&m);
 }
 
 /* What may be left out, and ids that mean nothing. */
@@ -201,6 +205,10 @@ static void what_is_not_said(void **state) {
     t = tiny_model_of("llama");
     t.edit[t.n_edits++] = (tiny_edit){TINY_UINT, "tokenizer.ggml.bos_token_id", 4294967297, NULL};
     t.edit[t.n_edits++] = (tiny_edit){TINY_UINT, "tokenizer.ggml.eos_token_id", 128, NULL};
+    model_world_load(*state, &t, &m);
+    assert_true(m.bos == -1 && m.eos == -1);
+    specp_model_release(&m);
+    t.edit[0].number = 128;
     model_world_load(*state, &t, &m);
     assert_true(m.bos == -1 && m.eos == -1);
     specp_model_release(&m);
@@ -270,8 +278,26 @@ static void biases_where_present(void **state) {
     assert_null(m.layer[0].o_bias);
     assert_non_null(m.layer[0].k_bias);
     specp_model_release(&m);
+    t = tiny_model_of("gemma2"); /* its norms are stored less 1, biases are not */
+    t.format = SPEC_FORMAT_SAFETENSORS;
+    t.edit[t.n_edits++] = (tiny_edit){TINY_ADD, "model.layers.0.self_attn.k_proj.bias", 48, NULL};
+    model_world_load(*state, &t, &m);
+    for (size_t j = 0; j < 48; j++) assert_true(m.layer[0].k_bias[j] == 0.0f);
+    specp_model_release(&m);
 }
 
+/* Tables that old files carry in every layer. */
+static void rotary_tables_are_ignored(void **state) {
+    specp_model m;
+    tiny_model t = tiny_model_of("llama");
+    t.format = SPEC_FORMAT_SAFETENSORS;
+    t.edit[t.n_edits++] = (tiny_edit){TINY_ADD, "model.layers.1.self_attn.rotary_emb.inv_freq", 8, NULL};
+    model_world_load(*state, &t, &m);
+    assert_int_equal(m.n_small, (2 * t.layers + 1) * t.dim);
+    specp_model_release(&m);
+}
+
+/* A tensor for each expert, as in older GGUF files. */
 static void experts_one_by_one(void **state) {
     specp_model stacked, split;
     tiny_model t = tiny_model_of("mixtral");
@@ -374,6 +400,7 @@ int main(void) {
         cmocka_unit_test(every_type),
         cmocka_unit_test(progress_ends_with_all),
         cmocka_unit_test(biases_where_present),
+        cmocka_unit_test(rotary_tables_are_ignored),
         cmocka_unit_test(experts_one_by_one),
         cmocka_unit_test(recorded_models),
         cmocka_unit_test(recorded_checkpoint),

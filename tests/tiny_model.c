@@ -236,7 +236,8 @@ static float bell(support_rng *r) {
 
 static float value(const tensor *t, support_rng *r, bool gemma) {
     double n_in = (double)t->dim[t->n_dims - 1];
-    switch (t->part == NULL ? ROUTER : t->part->fill) {
+    if (t->part == NULL) return 0.0f;
+    switch (t->part->fill) {
     case MATRIX:
     case ROTATED: return bell(r) / (float)sqrt(n_in);
     case EMBED: return gemma ? bell(r) / (float)sqrt(n_in) : bell(r);

@@ -30,7 +30,7 @@ typedef enum tiny_change {
     TINY_ROWS,  /* the tensor's first dimension grows by `number` */
     TINY_NAN,   /* the tensor's last value is NaN */
     TINY_TYPE,  /* the matrix has the spec_type `number` */
-    TINY_ADD,   /* a vector more, of `number` floats */
+    TINY_ADD,   /* a vector more, of `number` zeros */
 } tiny_change;
 
 typedef struct tiny_edit {
