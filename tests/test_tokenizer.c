@@ -62,6 +62,11 @@ static void test_spm_without_bytes(void **state) {
     spec_tokenizer *t = tiny_open(&vocab);
     tiny_expect(t, "xyax", 0, " |<unk>|a|<unk>"); /* once for several */
     spec_tokenizer_free(t);
+    vocab.add_space = 0;
+    t = tiny_open(&vocab);
+    tiny_expect(t, "x</s>x", SPEC_ENCODE_PARSE_SPECIAL, "<unk>|</s>|<unk>");
+    spec_tokenizer_free(t);
+    vocab.add_space = -1;
 
     vocab.unknown = -2;
     t = tiny_open(&vocab);

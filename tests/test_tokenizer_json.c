@@ -151,22 +151,27 @@ static void test_patterns(void **state) {
     expect(byte_file(PIPE("{\"type\":\"Punctuation\"}," RAW), "", MERGES), 0, "ab?", "ab|?");
 }
 
+#define ADDED(id, text, rest) "{\"id\":" id ",\"content\":\"" text "\"," rest "}"
+#define LINES                 "\n\n\n\n\n\n\n"
+#define TURN                  ADDED("300", "<|im_end|>", "\"special\":true")
+#define TOOL                  ADDED("301", "<tool>", "\"lstrip\":true,\"rstrip\":true")
+#define ABC                   ADDED("257", "abc", "\"special\":true")
+#define SEVEN_LINES           ADDED("302", "\\n\\n\\n\\n\\n\\n\\n", "\"special\":false")
+
 static void test_added_tokens(void **state) {
     (void)state;
-    const char *text = byte_file(
-        "\"added_tokens\":[" TOKEN("300", "<|im_end|>",
-                                   "true") ",{\"id\":301,\"content\":\"<tool>\",\"special\":false,"
-                                           "\"lstrip\":true,\"rstrip\":true}," TOKEN(
-                                               "257", "abc", "true") "],\"pre_tokenizer\":" BYTE_LEVEL ",",
-        "", MERGES);
+    static const char added[] =
+        "\"added_tokens\":[" TURN "," TOOL "," ABC "," SEVEN_LINES "],\"pre_tokenizer\":" BYTE_LEVEL ",";
+    const char *text = byte_file(added, "", MERGES);
     spec_tokenizer *t = open_text(text);
     spec_tokenizer_info i = info_of(t);
-    assert_true(i.n_tokens == 302 && i.eot == 300);
+    assert_true(i.n_tokens == 303 && i.eot == 300);
     assert_int_equal(spec_tokenizer_kind(t, 299), SPEC_TOKEN_UNUSED); /* a gap */
     assert_int_equal(spec_tokenizer_kind(t, 301), SPEC_TOKEN_USER);
     assert_int_equal(spec_tokenizer_kind(t, 257), SPEC_TOKEN_CONTROL);
     tiny_expect(t, "b \n<tool> \t b", 0, "b|<tool>|b"); /* takes the white space around it */
     tiny_expect(t, "<tool>  <tool>", 0, "<tool>|<tool>");
+    tiny_expect(t, "b" LINES "<tool>" LINES " b", 0, "b|" LINES "|<tool>|" LINES "| |b"); /* but no token */
     tiny_expect(t, "x<|im_end|>abcx", SPEC_ENCODE_PARSE_SPECIAL, "x|<|im_end|>|abc|x");
     spec_tokenizer_free(t);
 }
