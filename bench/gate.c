@@ -30,8 +30,8 @@ gate_position gate_compare(const float *recorded, const float *here, size_t n) {
         }
     }
     p.margin = recorded[p.recorded] - second; /* infinite in a vocabulary of one */
-    p.cosine = ab / sqrt(aa * bb); /* exactly 1 for equal rows */
-    if (isnan(p.cosine)) p.cosine = 0; /* a row of zeros, or an infinite logit */
+    p.cosine = ab / sqrt(aa * bb);            /* exactly 1 for equal rows */
+    if (isnan(p.cosine)) p.cosine = 0;        /* a row of zeros, or an infinite logit */
     return p;
 }
 

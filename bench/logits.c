@@ -72,7 +72,7 @@ static int ids_of_npy(spec_token **out, size_t *n, const char *path, spec_messag
         rc = specp_fail(why, SPEC_ERR_CORRUPT, "%s: expected token ids, integers of shape (tokens)", path);
     spec_token *id = rc == SPEC_OK ? specp_alloc(NULL, (size_t)a.n, sizeof *id) : NULL;
     if (rc == SPEC_OK && !id) rc = no_memory(why, path);
-    for (size_t i = 0; rc == SPEC_OK && i < a.n; i++) {
+    for (size_t i = 0; id && rc == SPEC_OK && i < a.n; i++) {
         int64_t v = -1;
         if (!npy_int(&a, i, &v) || v < 0 || v > INT32_MAX) rc = bad_id(why, path, i);
         id[i] = (spec_token)v;

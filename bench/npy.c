@@ -158,9 +158,10 @@ static int settle(npy *a, const char *name, size_t bytes, spec_message *why) {
             return specp_fail(why, SPEC_ERR_CORRUPT, "%s: .npy shape: more elements than can be", name);
         a->n *= a->dim[i];
     }
-    if (a->n * a->width == bytes) return SPEC_OK;
+    uint64_t expected = a->n * a->width;
+    if (expected == bytes) return SPEC_OK;
     return specp_fail(why, SPEC_ERR_CORRUPT, "%s: expected %llu bytes of data for the shape, found %zu", name,
-                      (unsigned long long)(a->n * a->width), bytes);
+                      (unsigned long long)expected, bytes);
 }
 
 int npy_parse(npy *out, const char *name, const void *bytes, size_t n, spec_message *why) {

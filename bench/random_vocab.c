@@ -31,7 +31,7 @@ static size_t word(size_t k, char *buf) {
     size_t syllables = 1, words = N_SYLLABLES, n = 0;
     for (; k >= 2 * words; words *= N_SYLLABLES, syllables++) k -= 2 * words;
     if (k >= words) {
-        memcpy(buf, SPACE, 3);
+        strcpy(buf, SPACE);
         n = 3;
         k -= words;
     }
