@@ -69,7 +69,7 @@ static void options_that_are_refused(void **state) {
         const char *says;
     } refusals[] = {
         {{.size = 8}, "options.size is 8"},
-        {{.size = sizeof(spec_target_options), .threads = 257}, "257 threads"},
+        {{.size = sizeof(spec_target_options), .threads = 257}, "257 threads, at most 256"},
         {{.size = sizeof(spec_target_options), .kv_type = SPEC_TYPE_Q8_0, .kv_type_given = 1}, "type Q8_0"},
         {{.size = sizeof(spec_target_options), .matmul = (spec_matmul)3}, "3 is no way to multiply"},
         {{.size = sizeof(spec_target_options), .max_context = (size_t)INT32_MAX + 1},

@@ -141,7 +141,7 @@ const spec_tensors *spec_target_tensors(const spec_target *t) { return t->model.
 
 int spec_target_embedding(const spec_target *t, spec_token token, float *out) {
     const specp_model *m = &t->model;
-    if (token < 0 || (size_t)token >= m->vocab) return SPEC_ERR_INVALID;
+    if ((size_t)token >= m->vocab) return SPEC_ERR_INVALID;
     specp_matrix_row(&m->embed, (size_t)token, out);
     if (m->embed_scale != 1.0f) t->k.scale(out, m->embed_scale, m->dim);
     return SPEC_OK;
