@@ -128,8 +128,7 @@ static inline double specp_log(double x) {
     double m;
     memcpy(&m, &bits, sizeof m);
     double s = (m - 1.0) / (m + 1.0), z = s * s;
-    double p = 1.0 / 21;
-    p = p * z + 1.0 / 19;
+    double p = 1.0 / 19;
     p = p * z + 1.0 / 17;
     p = p * z + 1.0 / 15;
     p = p * z + 1.0 / 13;

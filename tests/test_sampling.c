@@ -77,11 +77,13 @@ static float pick(support_rng *r, const float *of, uint32_t n) { return of[suppo
 
 static void make_logits(support_rng *r, random_case *c) {
     uint32_t levels = support_rng_below(r, 3) ? 0 : 1 + support_rng_below(r, 8); /* many ties, or none */
+    bool neighbours = !support_rng_below(r, 5); /* they differ in the last bits */
     float scale = pick(r, (float[]){0.1f, 3.0f, 30.0f}, 3);
     for (size_t t = 0; t < c->vocab; t++) {
         float u = (float)support_rng_unit(r) - 0.5f;
         if (levels) u = (float)((int)support_rng_below(r, levels) - (int)levels / 2) / (float)levels;
         c->logits[t] = u * scale;
+        if (neighbours) c->logits[t] = specp_float_of_bits(0x3f8003feu + support_rng_below(r, 4));
         if (!support_rng_below(r, 20)) c->logits[t] = -INFINITY;
     }
     c->logits[support_rng_below(r, (uint32_t)c->vocab)] = -0.0f;
@@ -141,6 +143,7 @@ static bool law_is(const random_case *c, const spec_sampler *s, const float *p) 
         for (; t < c->vocab; t++) {
             double got = specp_law_of(&s->law, (spec_token)t);
             if (!(fabs(got - want[t]) <= 1e-13 && fabs((double)p[t] - got) < 1e-7)) break;
+            if (c->logits[t] == -INFINITY && got != 0.0) break;
         }
         if (t == c->vocab) return true;
     }
@@ -315,6 +318,55 @@ static void test_drawing_is_by_the_running_sum(void **state) {
     }
 }
 
+static void test_drawing_at_the_edges(void **state) {
+    (void)state;
+    spec_sampler *s = new_sampler(200);
+    spec_sampling p = {.temperature = 1.0f, .top_k = 4, .top_p = 1.0f};
+    float z[200] = {0};
+    assert_int_equal(specp_sampler_filter(s, &p, z, NULL), 0);
+    for (uint32_t k = 0; k < 4; k++) {
+        assert_int_equal(specp_law_at(&s->law, k / 4.0), k); /* a token's part is closed below, open above */
+        assert_int_equal(specp_law_at(&s->law, (k + 1) / 4.0 - 0x1p-53), k);
+    }
+    /* A law whose first block is empty: nothing of it is drawn, not even at 0. */
+    p.top_k = 0;
+    assert_int_equal(specp_sampler_filter(s, &p, z, NULL), 0);
+    for (int t = 0; t < 70; t++) s->q[t] = 1.0f;
+    assert_true(specp_law_subtract(&s->law, 1.0, s->q, 70.0));
+    assert_int_equal(specp_law_at(&s->law, 0.0), 70);
+    assert_int_equal(specp_law_at(&s->law, 1.0 - 0x1p-53), 199);
+    /* What another law left behind is no part of this one. */
+    p.top_k = 64;
+    assert_int_equal(specp_sampler_filter(s, &p, z, NULL), 0);
+    assert_true(s->law.n == 64 && specp_law_of(&s->law, 64) == 0.0 && specp_law_of(&s->law, 199) == 0.0);
+    assert_true(specp_law_of(&s->law, 63) == 1.0 / 64 && specp_law_of(&s->law, -1) == 0.0);
+    spec_sampler_free(s);
+}
+
+/* Of a residual, too, whose last tokens have nothing left. */
+static void test_drawing_from_residuals(void **state) {
+    (void)state;
+    support_rng r = support_rng_new(support_seed(), 4);
+    for (int round = 0; round < 3000; round++) {
+        uint32_t vocab = 2 + support_rng_below(&r, 150), gone = support_rng_below(&r, vocab);
+        spec_sampler *s = new_sampler(vocab);
+        spec_sampling p = {.temperature = 1.0f, .top_p = 1.0f};
+        float z[152];
+        for (uint32_t t = 0; t < vocab; t++) {
+            z[t] = (float)support_rng_unit(&r);
+            s->q[t] = t > gone || support_rng_below(&r, 2) ? 1e6f : (float)support_rng_unit(&r);
+        }
+        s->q[gone] = 0.0f;
+        assert_int_equal(specp_sampler_filter(s, &p, z, NULL), 0);
+        assert_true(specp_law_subtract(&s->law, 1.0, s->q, 1e6));
+        for (int i = 0; i < 10; i++) {
+            uint32_t at = specp_law_at(&s->law, i ? 1.0 - 0x1p-53 * i : 0.0);
+            assert_true(at < s->law.n && s->law.w[at] > 0.0);
+        }
+        spec_sampler_free(s);
+    }
+}
+
 /* ---- refusals ------------------------------------------------------------------------------ */
 
 static void assert_refused(const spec_sampling *p, const float *logits, const spec_row_place *at, int want,
@@ -360,6 +412,18 @@ static void test_refusals(void **state) {
     assert_refused(NULL, (float[]){0, 1, INFINITY}, NULL, SPEC_ERR_INVALID, "token 2 is infinite");
     assert_refused(NULL, (float[]){-INFINITY, -INFINITY, -INFINITY}, NULL, SPEC_ERR_INVALID,
                    "no token is left");
+    for (uint32_t n = 1; n < 40; n++)
+        for (uint32_t at = 0; at < n; at++) {
+            float long_row[40] = {0}, p[40];
+            spec_sampler *s = new_sampler(n);
+            spec_message why;
+            char says[64];
+            long_row[at] = at % 2 ? NAN : INFINITY;
+            snprintf(says, sizeof says, "token %u is %s", at, at % 2 ? "NaN" : "infinite");
+            assert_int_equal(spec_sampler_law(s, NULL, long_row, NULL, p, &why), SPEC_ERR_INVALID);
+            assert_non_null(strstr(why.text, says));
+            spec_sampler_free(s);
+        }
     spec_logit_bias over[] = {{0, FLT_MAX}};
     assert_refused(SAMPLING(.bias = over, .n_bias = 1), (float[]){FLT_MAX, 0, 0}, NULL, SPEC_ERR_INVALID,
                    "infinite");
@@ -414,6 +478,8 @@ int main(void) {
         cmocka_unit_test(test_extreme_logits),
         cmocka_unit_test(test_the_bits_of_a_law),
         cmocka_unit_test(test_drawing_is_by_the_running_sum),
+        cmocka_unit_test(test_drawing_at_the_edges),
+        cmocka_unit_test(test_drawing_from_residuals),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_calls_and_memory),
     };

@@ -45,6 +45,10 @@ static void test_a_string_across_tokens_and_steps(void **state) {
     assert_true(r.which == 0 && r.string_end == 9);
     assert_int_equal(spec_stop_feed(s, any, NULL, 1, &r), SPEC_ERR_STATE);
     spec_stop_reset(s);
+    assert_result(feed(s, any, (spec_bytes[]){S("\nQ")}, 1), SPEC_STOP_NONE, 1, 0);
+    spec_stop_reset(s);
+    assert_result(feed(s, any, (spec_bytes[]){S(":")}, 1), SPEC_STOP_NONE, 1, 1);
+    spec_stop_reset(s);
     assert_result(feed(s, any, (spec_bytes[]){S("\n"), S("q"), S("\n\nQ"), S(":")}, 4), SPEC_STOP_STRING, 4,
                   3);
     spec_stop_free(s);

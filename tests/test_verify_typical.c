@@ -149,8 +149,9 @@ static void test_random_trees_follow_the_definition(void **state) {
     assert_int_equal(spec_tree_init(&g->t, MAX_NODES, 0, 0, NULL), 0);
     assert_int_equal(spec_sampler_new(&s, N_TOKENS, NULL), 0);
     for (int round = 0; round < 12000; round++) {
-        static const float limits[][2] = {{0.09f, 0.3f}, {0.3f, 0.09f}, {0.2f, 10.0f}, {0.0f, 0.3f}};
-        const float *limit = limits[support_rng_below(&r, 4)];
+        static const float limits[][2] = {
+            {0.09f, 0.3f}, {0.9f, 0.8f}, {0.9f, 1.3f}, {0.2f, 10.0f}, {0.0f, 0.3f}};
+        const float *limit = limits[support_rng_below(&r, 5)];
         make_grove(&r, g);
         spec_verify_args a = {.size = sizeof a,
                               .tree = &g->t,

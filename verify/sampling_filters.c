@@ -161,10 +161,9 @@ static uint32_t collect(spec_sampler *s, const float *z, uint32_t k) {
     return n;
 }
 
-/* w = exp((z - max) / temperature) */
+/* w = exp((z - max) / temperature), for whole blocks: behind the nth place stands some token. */
 static void weigh(specp_law *law, uint32_t n, const float *z, float max, float temperature) {
     double inverse = 1.0 / (double)temperature;
-    for (uint32_t i = n; i < padded(n); i++) law->id[i] = law->id[0]; /* any token */
     for (uint32_t b = 0; b < n; b += BLOCK) {
         double *w = law->w + b;
         for (uint32_t i = 0; i < BLOCK; i++) {
