@@ -219,6 +219,27 @@ static void test_rows_that_are_not_needed(void **state) {
     spec_tree_release(&t, NULL);
 }
 
+/* Two equal tokens: exp(-H) is 1/2 + 1e-5, so that p = 1/2 is above delta times this for delta < 1 - 2e-5. */
+static void test_the_constant_of_the_entropy(void **state) {
+    (void)state;
+    static const float logits[4] = {0};
+    static const spec_sampling p = {.size = sizeof p, .temperature = 1.0f};
+    spec_tree t;
+    spec_sampler *s;
+    size_t n;
+    spec_token next;
+    assert_int_equal(spec_tree_init(&t, 1, 0, 0, NULL), 0);
+    assert_int_equal(spec_sampler_new(&s, 2, NULL), 0);
+    spec_tree_add(&t, -1, 1, 0.0f, 0);
+    spec_verify_args a = {.size = sizeof a, .tree = &t, .sampling = &p, .logits = logits};
+    assert_int_equal(spec_verify_typical(s, &a, 0.9f, 0.999975f, NULL, &n, &next, NULL), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(spec_verify_typical(s, &a, 0.9f, 0.999985f, NULL, &n, &next, NULL), 0);
+    assert_int_equal(n, 0);
+    spec_sampler_free(s);
+    spec_tree_release(&t, NULL);
+}
+
 /* ---- refusals ---------------------------------------------------------------------------- */
 
 typedef enum rule { SAMPLE, BLOCK, TYPICAL, RULES } rule;
@@ -378,6 +399,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded_results),
         cmocka_unit_test(test_random_trees_follow_the_definition),
+        cmocka_unit_test(test_the_constant_of_the_entropy),
         cmocka_unit_test(test_rows_that_are_not_needed),
         cmocka_unit_test(test_what_all_rules_refuse),
         cmocka_unit_test(test_what_single_rules_refuse),

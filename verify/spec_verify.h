@@ -7,6 +7,13 @@
  *     spec_verify_sample    lossless: the law of sampling, any tree
  *     spec_verify_block     lossless: the same, for sampled chains; keeps more of them
  *     spec_verify_typical   LOSSY: keeps what is likely enough, and changes the output
+ *
+ *     spec_sampler_new(&sampler, vocab, NULL)               once a thread
+ *     until the response is complete:
+ *         ... a draft, and the target's logits after the text and after each node
+ *         args = {sizeof args, &tree, &sampling, logits, .noise = {seed, sequence, n_text}}
+ *         spec_verify_sample(sampler, &args, path, &n, &next, &why)
+ *         append the tokens of path[0..n), then next        (spec_stop.h: unless it ends before)
  */
 #ifndef SPEC_VERIFY_H
 #define SPEC_VERIFY_H
