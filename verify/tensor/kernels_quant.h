@@ -125,8 +125,8 @@ typedef void (*specp_panel_fn)(const uint8_t *panel, size_t units, const specp_q
 
 #define SPECP_GROUP 16 /* rows of activations that a panel function takes at most */
 
-/* The table's matmul by a panel function: panels by groups of rows that are about
- * equally large, and so many rows at a time that their activations stay in the cache. */
+/* The table's matmul by a panel function: panels by groups of rows, and so many rows at a
+ * time that their activations stay in the cache. */
 void specp_quant_matmul(specp_panel_fn fn, const specp_matrix *m, const specp_acts *a,
                         const uint32_t *row_index, size_t n_rows, float *y, size_t ldy, size_t panel0,
                         size_t panel1);

@@ -4,8 +4,8 @@
  * storage, and the walk of a product over panels and rows.
  *
  * Float matrices lie as the file has them and are borrowed. Quantised ones are
- * repacked into memory of their own, aligned to a cache line, when large to a huge
- * page: a product reads all of it once, and huge pages save it the page walks.
+ * repacked into memory of their own, aligned to a cache line, in huge pages where
+ * the system has some: a product reads all of it once, and is spared page walks.
  *
  *     store   |.....|======================|....|
  *                   ^ aligned: data / q, x
@@ -160,8 +160,6 @@ typedef struct walk {
     size_t units, ldy;
 } walk;
 
-static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
-
 /* One panel and n <= SPECP_GROUP rows, to y. */
 static void multiply_group(const walk *w, size_t panel, const specp_qblock *const *x, size_t n, float *y) {
     float out[SPECP_GROUP][SPECP_PANEL];
@@ -177,11 +175,9 @@ static void multiply_group(const walk *w, size_t panel, const specp_qblock *cons
  * it is in the cache. */
 static void multiply_rows(const walk *w, const specp_qblock *const *x, size_t n, float *y, size_t panel0,
                           size_t panel1) {
-    size_t groups = ceil_div(n, SPECP_GROUP);
     for (size_t p = panel0; p < panel1; p++) {
-        for (size_t g = 0; g < groups; g++) {
-            size_t begin = n * g / groups, end = n * (g + 1) / groups;
-            multiply_group(w, p, x + begin, end - begin, y + begin * w->ldy);
+        for (size_t i = 0; i < n; i += SPECP_GROUP) {
+            multiply_group(w, p, x + i, n - i < SPECP_GROUP ? n - i : SPECP_GROUP, y + i * w->ldy);
         }
     }
 }
@@ -193,13 +189,12 @@ void specp_quant_matmul(specp_panel_fn fn, const specp_matrix *m, const specp_ac
     const specp_qblock *x[PASS_ROWS + SPECP_GROUP];
     size_t fit = PASS_BYTES / (a->ldq * sizeof(specp_qblock)) / SPECP_GROUP * SPECP_GROUP;
     fit = fit < SPECP_GROUP ? SPECP_GROUP : fit < PASS_ROWS ? fit : PASS_ROWS;
-    size_t passes = ceil_div(n_rows, fit);
-    for (size_t pass = 0; pass < passes; pass++) {
-        size_t begin = n_rows * pass / passes, end = n_rows * (pass + 1) / passes;
-        for (size_t i = 0; i < end - begin + SPECP_GROUP; i++) { /* past the end the last one again */
-            size_t row = begin + i < end ? begin + i : end - 1;
+    for (size_t begin = 0; begin < n_rows; begin += fit) {
+        size_t n = n_rows - begin < fit ? n_rows - begin : fit;
+        for (size_t i = 0; i < n + SPECP_GROUP; i++) { /* past the end the last one again */
+            size_t row = begin + (i < n ? i : n - 1);
             x[i] = a->q + (row_index ? row_index[row] : row) * a->ldq;
         }
-        multiply_rows(&w, x, end - begin, y + begin * ldy, panel0, panel1);
+        multiply_rows(&w, x, n, y + begin * ldy, panel0, panel1);
     }
 }
