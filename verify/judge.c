@@ -49,7 +49,7 @@ int specp_judge_init(specp_judge *j, spec_sampler *s, const spec_verify_args *ar
 /* ---- laws ---------------------------------------------------------------- */
 
 int specp_judge_law(specp_judge *j, int32_t at, size_t depth) {
-    size_t row = (size_t)(at + 1);
+    size_t row = at < 0 ? 0 : (size_t)at + 1;
     const float *logits = NULL;
     if (j->a.logits) {
         logits = j->a.logits + row * j->a.row_stride;
