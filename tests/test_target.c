@@ -207,8 +207,10 @@ static void kernels_that_are_slower(void **state) {
     spec_target *target = open_model(*state, &t, &o);
     for (size_t i = 0; spec_target_kernel(target, i, &use) == SPEC_OK; i++) {
         bool masked = specp_isa_detect() != 0 && strcmp(use.operation, "embedding") != 0;
-        assert_int_equal(use.slower != NULL, masked);
-        if (masked) assert_non_null(strstr(use.slower, "options.isa"));
+        if (use.slower != NULL)
+            assert_true(masked && strstr(use.slower, "options.isa") != NULL);
+        else
+            assert_false(masked);
     }
     spec_target_free(target);
     target = open_model(*state, &t, NULL);

@@ -44,7 +44,8 @@ double specp_load_now(void); /* seconds */
 
 /* The value of KEYS and `name`, or NULL (also where name is NULL). */
 const spec_meta *specp_load_meta(const specp_loader *l, const char *name);
-/* Its number into *out, which stays as it is without such a key; SPEC_ERR_CORRUPT unless it is between low and high. */
+/* Its number into *out, which stays as it is without such a key; SPEC_ERR_CORRUPT unless it is
+ * between low and high. */
 int specp_load_size(const specp_loader *l, const char *name, size_t low, size_t high, size_t *out);
 int specp_load_real(const specp_loader *l, const char *name, double low, double high, double *out);
 int specp_load_flag(const specp_loader *l, const char *name, bool *out);

@@ -289,10 +289,11 @@ static int take_experts(specp_loader *l, const struct expert_part *p, size_t lay
         return take_stacked(l, stacked.text, rows, cols, *at);
     for (size_t e = 0; e < m->n_experts; e++) {
         char each[64];
+        specp_matrix unused; /* while looking */
         const char *const *around = is_hf(l) ? p->hf : p->gguf;
         (void)snprintf(each, sizeof each, "%s%zu%s", around[0], e, around[1]);
-        int err =
-            take_matrix(l, layer_name(l, layer, each, each).text, rows, cols, l->placing ? &(*at)[e] : NULL);
+        int err = take_matrix(l, layer_name(l, layer, each, each).text, rows, cols,
+                              l->placing ? &(*at)[e] : &unused);
         if (err != SPEC_OK) return err;
     }
     return SPEC_OK;
