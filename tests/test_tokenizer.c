@@ -35,6 +35,17 @@ static void test_spm_takes_the_best_score(void **state) {
     spec_tokenizer_free(t);
 }
 
+static void test_spm_zeros_are_equal(void **state) {
+    (void)state;
+    tiny_spm(&vocab);
+    vocab.add_space = 0;
+    tiny_add(&vocab, "ab", -0.0f, SPEC_TOKEN_NORMAL);
+    tiny_add(&vocab, "bc", 0.0f, SPEC_TOKEN_NORMAL);
+    spec_tokenizer *t = tiny_open(&vocab);
+    tiny_expect(t, "abc", 0, "ab|c");
+    spec_tokenizer_free(t);
+}
+
 static void test_spm_falls_back_to_bytes(void **state) {
     (void)state;
     tiny_spm(&vocab);
@@ -424,6 +435,7 @@ static void test_room(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spm_takes_the_best_score),
+        cmocka_unit_test(test_spm_zeros_are_equal),
         cmocka_unit_test(test_spm_falls_back_to_bytes),
         cmocka_unit_test(test_spm_without_bytes),
         cmocka_unit_test(test_spm_blank_before_the_text),
