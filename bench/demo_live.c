@@ -42,7 +42,7 @@ static int run(FILE *out, const char *model, uint64_t seed) {
     int code = fill(&s, model) == SPEC_OK ? live_execute(&s) : EXIT_CHECK;
     if (code == EXIT_DONE) {
         fputs("\nLive: a small model whose weights are set by hand so that it copies what it has\n"
-              "read and now and then wanders off; sampled: the same text with drafts and without.\n",
+              "read and now and then wanders off; sampled, with drafts and without\n",
               out);
         report_live(&s, out);
     }

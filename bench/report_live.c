@@ -138,8 +138,8 @@ static void legend(const live *s, FILE *out) {
 void report_live(const live *s, FILE *out) {
     if (s->brief) {
         speed_table(s, out);
-        fputs("\nspeedup: over plain, on this machine's clock; same: the output is plain decoding's;\n"
-              "rep: replaying the record gives the same acceptance. 'specbench run --help'\n",
+        fputs("\nspeedup  over plain decoding, by this machine's clock; same: the same output\n"
+              "rep      replaying the record gives the same acceptance ('specbench run --help')\n",
               out);
         return;
     }
