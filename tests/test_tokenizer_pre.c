@@ -139,6 +139,7 @@ static void test_white_space(void **state) {
     expect_foreign("\\S+", "a\xe1\xa0\x8e b", "a\xe1\xa0\x8e| |b");
     expect_foreign("[^\\s]+", "a\xe1\xa0\x8e b", "a\xe1\xa0\x8e| |b");
     expect_foreign("[]\\s]+", "a] b", "a|] |b");
+    expect_foreign("a&&b|[\\[]", "a&&b [", "a&&b| |[");
     expect_foreign("\\\\s", "a\\s b", "a|\\s| b");
 }
 
@@ -180,7 +181,9 @@ static void expect_refused(const char *pattern, const char *part) {
 static void test_refused_patterns(void **state) {
     (void)state;
     expect_refused("(", "the pattern \"(\": missing closing parenthesis");
-    expect_refused("[a-z&&[^b]]", "&& and (* are not supported");
+    expect_refused("[a-z&&[^b]]", "classes within classes, && and (* are not supported");
+    expect_refused("[a&&b]", "&& and (* are not supported");
+    expect_refused("[[:alpha:]\\s]", "&& and (* are not supported");
     expect_refused("(*LIMIT_MATCH=99999)a", "&& and (* are not supported");
     expect_refused("a\\Cb", "the pattern \"a\\Cb\": ");
     expect_refused("\\p{Klingon}", "the pattern ");

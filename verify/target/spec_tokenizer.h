@@ -20,8 +20,8 @@
  * They are read from GGUF metadata, from a tokenizer.json (with its
  * tokenizer_config.json, config.json and generation_config.json, where there are
  * any) and from llama2.c's tokenizer.bin. Ids are those of llama.cpp for the
- * first, of run.c for the last. Two things are not done: Unicode normalisation
- * (NFC, which some tokenizer.json ask for; text is taken as it stands), and dropout.
+ * first, of run.c for the last. Text is taken as it stands: the Unicode
+ * normalisation (NFC) that some tokenizer.json ask for is left out.
  *
  * Any bytes can be encoded: what is not UTF-8 is encoded byte by byte. Decoding
  * gives them back (spec_tokenizer_piece), or U+FFFD (the detokenizer).

@@ -50,38 +50,40 @@ static void regex_free(void *p, void *user) {
 /* ---- compiling ------------------------------------------------------------------------- */
 
 typedef struct writer {
-    char *out;
-    size_t n, cap;
-    bool full;
+    char *out; /* two bytes of a pattern become at most sizeof WHITE + 2 */
+    size_t n;
 } writer;
 
 static void write_text(writer *w, const char *s, size_t n) {
-    if (n > w->cap - w->n) {
-        w->full = true;
-        return;
-    }
     memcpy(w->out + w->n, s, n);
     w->n += n;
 }
 
-/* Copies a pattern, \s and \S written out. In a class \S stays as it is. */
-static void write_pattern(writer *w, const char *p, size_t n) {
+static void write_escape(writer *w, const char *p, bool in_class) {
+    if (p[1] == 's' && in_class) {
+        write_text(w, WHITE, sizeof WHITE - 1);
+    } else if (p[1] == 's') {
+        write_text(w, "[" WHITE "]", sizeof WHITE + 1);
+    } else if (p[1] == 'S' && !in_class) {
+        write_text(w, "[^" WHITE "]", sizeof WHITE + 2);
+    } else {
+        write_text(w, p, 2);
+    }
+}
+
+/* Copies a pattern, \s and \S written out; in a class \S stays as it is. False: it has what Oniguruma
+ * understands and PCRE2 takes for something else: a class in a class, or &&; or PCRE2's (*...). */
+static bool write_pattern(writer *w, const char *p, size_t n) {
     bool in_class = false;
+    if (n >= 2 && p[0] == '(' && p[1] == '*') return false;
     for (size_t i = 0; i < n; i++) {
         if (p[i] == '\\' && i + 1 < n) {
-            if (p[i + 1] == 's' && in_class) {
-                write_text(w, WHITE, sizeof WHITE - 1);
-            } else if (p[i + 1] == 's') {
-                write_text(w, "[" WHITE "]", sizeof WHITE + 1);
-            } else if (p[i + 1] == 'S' && !in_class) {
-                write_text(w, "[^" WHITE "]", sizeof WHITE + 2);
-            } else {
-                write_text(w, p + i, 2);
-            }
+            write_escape(w, p + i, in_class);
             i++;
             continue;
         }
-        if (p[i] == '[' && !in_class) {
+        if (in_class && (p[i] == '[' || (p[i] == '&' && i + 1 < n && p[i + 1] == '&'))) return false;
+        if (p[i] == '[') {
             in_class = true;
             if (i + 1 < n && p[i + 1] == '^') write_text(w, p + i++, 1);
             if (i + 1 < n && p[i + 1] == ']') write_text(w, p + i++, 1); /* a first ] is a character */
@@ -90,13 +92,7 @@ static void write_pattern(writer *w, const char *p, size_t n) {
         }
         write_text(w, p + i, 1);
     }
-}
-
-/* What Oniguruma understands and PCRE2 takes for something else. */
-static bool is_other_syntax(const char *p, size_t n) {
-    for (size_t i = 0; i + 1 < n; i++)
-        if (p[i] == '&' && p[i + 1] == '&') return true;
-    return n >= 2 && p[0] == '(' && p[1] == '*';
+    return true;
 }
 
 static int compile(spec_tokenizer *t, const writer *w, bool foreign, specp_stage *out, spec_message *why) {
@@ -126,17 +122,16 @@ int specp_pattern_add(spec_tokenizer *t, const char *pattern, size_t n, bool for
         return specp_fail(why, SPEC_ERR_UNSUPPORTED,
                           "%zu patterns, one of %zu bytes: at most %d, of 1 to %d bytes", t->n_stages + 1, n,
                           SPECP_MAX_STAGES, SPECP_MAX_PATTERN);
-    if (is_other_syntax(pattern, n)) {
-        char shown[200];
-        return specp_fail(why, SPEC_ERR_UNSUPPORTED, "the pattern \"%s\": && and (* are not supported",
-                          specp_tokenizer_show(pattern, n, shown, sizeof shown));
-    }
     if (!t->regex) t->regex = pcre2_general_context_create(regex_alloc, regex_free, &t->alloc);
     size_t cap = n * sizeof WHITE;
-    writer w = {.out = t->regex ? specp_alloc(&t->alloc, cap, 1) : NULL, .cap = cap};
+    writer w = {t->regex ? specp_alloc(&t->alloc, cap, 1) : NULL, 0};
     if (!w.out) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
-    write_pattern(&w, pattern, n);
-    int err = compile(t, &w, foreign, &t->stage[t->n_stages], why);
+    char shown[200];
+    int err = write_pattern(&w, pattern, n)
+                  ? compile(t, &w, foreign, &t->stage[t->n_stages], why)
+                  : specp_fail(why, SPEC_ERR_UNSUPPORTED,
+                               "the pattern \"%s\": classes within classes, && and (* are not supported",
+                               specp_tokenizer_show(pattern, n, shown, sizeof shown));
     specp_release(&t->alloc, w.out, cap, 1);
     t->n_stages += !err;
     return err;
