@@ -303,6 +303,9 @@ static void test_argmax(void **state) {
         bool any = false;
         for (size_t i = 0; i < c.n; i++) {
             c.x.x[i] = round % 3 ? c.x.x[i] : kind[support_rng_below(&r, kinds)];
+            if (round % 5 == 1 && support_rng_chance(&r, 0.5)) {
+                c.x.x[i] = NAN;
+            }
             if (!isnan(c.x.x[i]) && (!any || c.x.x[i] > most)) {
                 most = c.x.x[i];
                 want = (spec_token)i;

@@ -194,6 +194,71 @@ static void test_extremes(void **state) {
     }
 }
 
+/* The same bytes come of both. */
+static void assert_same_bytes(spec_type type, const float *x, const float *y) {
+    uint8_t a[512], b[512];
+    assert_int_equal(spec_type_from_float(type, x, a, 256), 0);
+    assert_int_equal(spec_type_from_float(type, y, b, 256), 0);
+    assert_memory_equal(a, b, 256 / spec_type_block(type) * spec_type_block_bytes(type));
+}
+
+static void test_what_is_no_number(void **state) {
+    (void)state;
+    support_rng r = support_rng_new(support_seed(), 5);
+    for (size_t q = 0; q < N_QUANTISED; q++) {
+        for (int round = 0; round < 100; round++) {
+            float x[256], y[256];
+            for (int i = 0; i < 256; i++) {
+                x[i] = y[i] = (float)normal(&r);
+            }
+            for (int i = 0; i < 40; i++) {
+                uint32_t at = support_rng_below(&r, 256);
+                x[at] = NAN;
+                y[at] = 0.0f;
+            }
+            assert_same_bytes(quantised[q], x, y);
+            uint32_t at = support_rng_below(&r, 256);
+            x[at] = round % 2 ? INFINITY : -INFINITY;
+            y[at] = round % 2 ? FLT_MAX : -FLT_MAX;
+            assert_same_bytes(quantised[q], x, y);
+        }
+    }
+}
+
+static void test_zeros(void **state) {
+    (void)state;
+    static const float zero[256] = {0};
+    static const float tiny[256] = {1e-10f, -1e-10f, 3e-11f}; /* less than a half can scale */
+    uint8_t want[34] = {0}, b[34];
+    assert_int_equal(spec_type_from_float(SPEC_TYPE_Q8_0, zero, b, 32), 0);
+    assert_memory_equal(b, want, 34);
+    memset(want + 2, 0x88, 16); /* the code of 0 */
+    assert_int_equal(spec_type_from_float(SPEC_TYPE_Q4_0, zero, b, 32), 0);
+    assert_memory_equal(b, want, 18);
+    for (size_t q = 0; q < N_QUANTISED; q++) {
+        assert_same_bytes(quantised[q], zero, tiny);
+    }
+}
+
+/* A K block has a minimum for numbers below 0; above it they are measured from 0. */
+static void test_numbers_of_one_sign(void **state) {
+    (void)state;
+    support_rng r = support_rng_new(support_seed(), 6);
+    static const double limit[2][N_QUANTISED] = {{0.003, 0.044, 0.022, 0.023, 0.012, 0.011},
+                                                 {0.003, 0.044, 0.022, 0.012, 0.0065, 0.011}};
+    for (size_t q = 0; q < N_QUANTISED; q++) {
+        for (int sign = 0; sign < 2; sign++) {
+            float x[1024], y[1024];
+            for (int i = 0; i < 1024; i++) {
+                x[i] = (float)((1.0 + support_rng_unit(&r)) * (sign ? -1.0 : 1.0));
+            }
+            round_trip(quantised[q], x, y, 1024);
+            double e = relative_error(x, y, 1024);
+            assert_true(e < limit[sign][q]);
+        }
+    }
+}
+
 /* ---- recorded files ----------------------------------------------------------- */
 
 #define GOLDEN "golden/models/llama-d256/"
@@ -271,6 +336,9 @@ int main(void) {
         cmocka_unit_test(test_error_on_normal_numbers),
         cmocka_unit_test(test_grids_are_kept),
         cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_what_is_no_number),
+        cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_numbers_of_one_sign),
         cmocka_unit_test(test_recorded_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

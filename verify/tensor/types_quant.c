@@ -116,10 +116,11 @@ static int code_of(float x, float d, int low, int high) {
     return d == 0.0f ? round_code(0.0f, low, high) : round_code(x / d, low, high);
 }
 
-/* d as the block keeps it, in bytes: never infinite. */
+/* d as the block keeps it, in bytes: never infinite, and without a sign when it vanishes. */
 static float store_half(float d, uint8_t *bytes) {
     float limited = d > 65504.0f ? 65504.0f : d < -65504.0f ? -65504.0f : d;
     uint16_t h = specp_half_of_float(limited);
+    h = h & 0x7fff ? h : 0;
     memcpy(bytes, &h, sizeof h);
     return specp_float_of_half(h);
 }
