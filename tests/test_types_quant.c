@@ -167,8 +167,9 @@ static void test_grids_are_kept(void **state) {
 static void test_extremes(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 4);
-    static const float odd[] = {0.0f,    -0.0f, NAN,      INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, FLT_MIN,
-                                -1e-45f, 1e-8f, 65504.0f, 1e6f,     -1e12f,    1.0f,    -1.0f};
+    static const float odd[] = {0.0f,     -0.0f,   NAN,     INFINITY, -INFINITY, FLT_MAX,
+                                -FLT_MAX, FLT_MIN, -1e-45f, 1e-8f,    65504.0f,  1e6f,
+                                -1e6f,    2e7f,    -1e12f,  1.0f,     -1.0f};
     for (size_t q = 0; q < N_QUANTISED; q++) {
         for (int round = 0; round < 2000; round++) {
             float x[256], y[256];
