@@ -157,21 +157,24 @@ static void test_patterns(void **state) {
 #define TOOL                  ADDED("301", "<tool>", "\"lstrip\":true,\"rstrip\":true")
 #define ABC                   ADDED("257", "abc", "\"special\":true")
 #define SEVEN_LINES           ADDED("302", "\\n\\n\\n\\n\\n\\n\\n", "\"special\":false")
+#define BEFORE                ADDED("303", "b ", "\"special\":false")
+#define AFTER                 ADDED("304", " b", "\"special\":false")
 
 static void test_added_tokens(void **state) {
     (void)state;
-    static const char added[] =
-        "\"added_tokens\":[" TURN "," TOOL "," ABC "," SEVEN_LINES "],\"pre_tokenizer\":" BYTE_LEVEL ",";
+    static const char added[] = "\"added_tokens\":[" TURN "," TOOL "," ABC "," SEVEN_LINES "," BEFORE
+                                "," AFTER "],\"pre_tokenizer\":" BYTE_LEVEL ",";
     const char *text = byte_file(added, "", MERGES);
     spec_tokenizer *t = open_text(text);
     spec_tokenizer_info i = info_of(t);
-    assert_true(i.n_tokens == 303 && i.eot == 300);
+    assert_true(i.n_tokens == 305 && i.eot == 300);
     assert_int_equal(spec_tokenizer_kind(t, 299), SPEC_TOKEN_UNUSED); /* a gap */
     assert_int_equal(spec_tokenizer_kind(t, 301), SPEC_TOKEN_USER);
     assert_int_equal(spec_tokenizer_kind(t, 257), SPEC_TOKEN_CONTROL);
     tiny_expect(t, "b \n<tool> \t b", 0, "b|<tool>|b"); /* takes the white space around it */
     tiny_expect(t, "<tool>  <tool>", 0, "<tool>|<tool>");
-    tiny_expect(t, "b" LINES "<tool>" LINES " b", 0, "b|" LINES "|<tool>|" LINES "| |b"); /* but no token */
+    /* But nothing beyond what a longer token took. */
+    tiny_expect(t, "b " LINES "<tool>" LINES " b", 0, "b |" LINES "|<tool>|" LINES "| b");
     tiny_expect(t, "x<|im_end|>abcx", SPEC_ENCODE_PARSE_SPECIAL, "x|<|im_end|>|abc|x");
     spec_tokenizer_free(t);
 }

@@ -152,7 +152,10 @@ static void test_invalid_bytes(void **state) {
     expect_words(t, "ab\xff\xfe cd", 7, "ab|\xff\xfe| cd");
     expect_words(t, "\xe4\xb8", 2, "\xe4\xb8");
     expect_words(t, "x\xe4\xb8y", 4, "x|\xe4\xb8|y");
-    expect_words(t, "\xed\xa0\x80", 3, "\xed\xa0\x80");                             /* a surrogate */
+    expect_words(t, "?\xe0\x80\x80!", 5, "?|\xe0\x80\x80|!"); /* overlong */
+    expect_words(t, "?\xf0\x80\x80\x80!", 6, "?|\xf0\x80\x80\x80|!");
+    expect_words(t, "?\xf4\x90\x80\x80!", 6, "?|\xf4\x90\x80\x80|!");               /* too high */
+    expect_words(t, "?\xed\xa0\x80!", 5, "?|\xed\xa0\x80|!");                       /* a surrogate */
     expect_words(t, "\xc0\x80 \xf4\x90\x80\x80", 7, "\xc0\x80| |\xf4\x90\x80\x80"); /* overlong; too high */
     expect_words(t, "a\xf0\x9f\x98\x80", 5, "a|\xf0\x9f\x98\x80");
     spec_tokenizer_free(t);
