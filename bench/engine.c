@@ -236,16 +236,19 @@ static int fill_lanes(engine *e, bool *any) {
     return rc;
 }
 
+/* Prompts that were left out do not count: the caller takes a request as answered. */
+static size_t answered(const engine *e) { return e->n_done - e->out->left_out; }
+
 int engine_next(engine *e, bool *more) {
-    size_t done = e->n_done;
+    size_t before = answered(e);
     bool any = true;
     int rc = SPEC_OK;
-    while (rc == SPEC_OK && any && e->n_done == done) {
+    while (rc == SPEC_OK && any && answered(e) == before) {
         rc = fill_lanes(e, &any);
         if (rc == SPEC_OK && any) rc = pass(e);
         if (e->s->progress) e->s->progress(e->s->user, e->n_done, e->out->n);
     }
-    *more = e->n_done > done;
+    *more = answered(e) > before;
     if (rc != SPEC_OK && !e->why->text[0]) specp_fail(e->why, rc, "%s", spec_strerror(rc));
     return rc;
 }

@@ -92,8 +92,9 @@ typedef struct lap {
     uint64_t next_ns;
 } lap;
 
-static void progress(const lap *r, size_t which, size_t done) {
+static void progress(lap *r, size_t which, size_t done) {
     if (!r->shown || bench_now_ns() < r->next_ns) return;
+    r->next_ns = bench_now_ns() + 100000000;
     fprintf(stderr, "\r\033[K%.24s: round %zu of %llu, %.30s, %zu of %zu requests", r->s->prompts.name,
             r->number + 1, (unsigned long long)r->s->repeat, r->s->run[which].drafter, done,
             prompts_requests(&r->s->prompts));
@@ -101,6 +102,7 @@ static void progress(const lap *r, size_t which, size_t done) {
 }
 
 static int complain(lap *r, size_t which, int rc) {
+    if (r->shown) fputs("\r\033[K", stderr);
     bench_complain("%s: %s", r->s->run[which].drafter, r->why.text[0] ? r->why.text : spec_strerror(rc));
     return model_exit_code(rc);
 }
@@ -114,25 +116,26 @@ static int open_one(lap *r, size_t i) {
     return rc == SPEC_OK ? EXIT_DONE : complain(r, i, rc);
 }
 
-/* Decodes one request with engine i, or with batches all of them. */
-static int advance(lap *r, size_t i, bool *more) {
+/* Decodes one request with engine i, or with batches all of them; `done` were before. */
+static int advance(lap *r, size_t i, size_t done, bool *more) {
     bool whole_run = r->s->batch > 1;
-    size_t done = 0;
     int rc = SPEC_OK;
     do {
         rc = engine_next(r->engine[i], more);
-        progress(r, i, ++done);
+        done += *more;
+        progress(r, i, done);
     } while (rc == SPEC_OK && *more && whole_run);
     return rc == SPEC_OK ? EXIT_DONE : complain(r, i, rc);
 }
 
 static int decode(lap *r) {
     bool more = true;
+    size_t done = 0;
     int code = EXIT_DONE;
-    while (code == EXIT_DONE && more) {
+    for (; code == EXIT_DONE && more; done++) {
         bool any = false;
         for (size_t i = 0; i < r->s->n_runs && code == EXIT_DONE; i++) {
-            code = advance(r, i, &more);
+            code = advance(r, i, done, &more);
             any = any || more;
         }
         more = any && r->s->batch == 1;

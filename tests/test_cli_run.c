@@ -179,6 +179,25 @@ static void test_bad_prompts(void **state) {
     cli_release(&r);
 }
 
+/* A prompt that does not fit leaves the drafters in step with plain decoding: the oracle
+ * knows all of the next response before it begins. */
+static void test_left_out(void **state) {
+    (void)state;
+    json_t *report;
+    cli_write("mixed.jsonl", "{\"prompt\":[1,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26]}\n"
+                             "{\"prompt\":[1,5,6]}\n{\"prompt\":[]}\n{\"prompt\":[1,9]}\n");
+    cli_first_run("run -m @/m.gguf --prompts @/mixed.jsonl --max-context 20 --ignore-eos --repeat 1 "
+                  "-d oracle --json - -q",
+                  &report);
+    const json_t *workload = json_array_get(cli_member(report, "workloads"), 0);
+    const json_t *oracle = json_array_get(cli_member(report, "runs"), 1);
+    cli_is_number(workload, "requests", 2);
+    cli_is_number(workload, "left_out", 2);
+    cli_is_number(oracle, "steps", 3); /* 17 + 1 tokens, drafts of 16; 17 */
+    assert_true(json_is_true(cli_member(oracle, "replay_agrees")));
+    json_decref(report);
+}
+
 /* An index of another vocabulary: told, not crashed. */
 static void test_foreign_corpus(void **state) {
     (void)state;
@@ -209,7 +228,8 @@ int main(void) {
         cmocka_unit_test(test_usage),          cmocka_unit_test(test_tables),
         cmocka_unit_test(test_report),         cmocka_unit_test(test_same_text),
         cmocka_unit_test(test_record_replays), cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_bad_prompts),    cmocka_unit_test(test_foreign_corpus),
+        cmocka_unit_test(test_bad_prompts),    cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_foreign_corpus),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }
