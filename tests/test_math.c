@@ -35,7 +35,8 @@ static double exact_gelu(double x) {
     return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
 }
 
-/* Those of exp and tanh are what all floats together reach. silu and gelu in relative terms only where they do not cancel: gelu falls like e^(-x^2) on the left. */
+/* Those of exp and tanh are what all floats together reach. silu and gelu in relative terms only where
+ * they do not cancel: gelu falls like e^(-x^2) on the left. */
 static const function functions[] = {
     {specp_expf, exp, 1.1, -103.9f, 88.7f},
     {specp_tanhf, tanh, 5.3, -30.0f, 30.0f},

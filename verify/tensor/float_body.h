@@ -198,8 +198,8 @@ static void multiply_rows(const shape *s, operands *o, const char *soon, const c
     }
 }
 
-/* Lanes [k, k + steps) of a panel, at w, times n tokens, in tiles of equal size; the panel's or the next one's
- * next chunk is asked for by all tiles together. */
+/* Lanes [k, k + steps) of a panel, at w, times n tokens, in tiles of equal size; the next chunk, of the
+ * panel or of the one after it, is asked for by all tiles together. */
 static void multiply_chunk(const job *j, work *wk, const char *w, const char *next, size_t n_r, size_t token,
                            size_t n, size_t k, size_t steps) {
     size_t step = LANES * j->element, tiles = n <= MOST_TOKENS ? 1 : (n + GOOD_TOKENS - 1) / GOOD_TOKENS;
