@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* specbench run: the options of a live session. */
+#include <string.h>
+
 #include "commands.h"
 #include "live.h"
 #include "util.h"
@@ -27,6 +29,10 @@ static int settle(const cli_command *c, live *s) {
     if (!s->prompt_file == !s->prompt_text)
         return cli_complain(c, s->prompt_file ? "give --prompts or --prompt, not both"
                                               : "expected prompts: --prompts FILE or --prompt TEXT");
+    if (s->record && s->prompt_file && strcmp(s->record, s->prompt_file) == 0)
+        return cli_complain(c, "--record: would overwrite the prompts");
+    if (s->record && s->json && strcmp(s->record, s->json) == 0)
+        return cli_complain(c, "--record and --json: expected two different files");
     bool none = s->drafters.n == 0;
     for (size_t i = 0; none && i < COUNT(default_drafters); i++)
         if (cli_list_add(&s->drafters, default_drafters[i])) return cli_complain(c, "out of memory");

@@ -246,7 +246,6 @@ int engine_next(engine *e, bool *more) {
     while (rc == SPEC_OK && any && answered(e) == before) {
         rc = fill_lanes(e, &any);
         if (rc == SPEC_OK && any) rc = pass(e);
-        if (e->s->progress) e->s->progress(e->s->user, e->n_done, e->out->n);
     }
     *more = answered(e) > before;
     if (rc != SPEC_OK && !e->why->text[0]) specp_fail(e->why, rc, "%s", spec_strerror(rc));

@@ -38,9 +38,6 @@ typedef struct engine_settings {
     bool ignore_eos;
     const cli_list *stop; /* stop strings; NULL: none. They need the tokenizer */
     bool check_cache;     /* after every round, compare each cache with a fresh prefill: slow */
-    /* Called between passes with how many requests are done; may be NULL. */
-    void (*progress)(void *user, size_t done, size_t of);
-    void *user;
 } engine_settings;
 
 typedef struct engine_response {
@@ -71,7 +68,6 @@ typedef struct engine_run {
     stats_times verify;
     uint64_t prompt_rows, prompt_ns, decode_ns; /* sums */
     size_t left_out;                            /* prompts (or turns) that do not fit the context */
-    size_t kv_bytes;                            /* of the caches, at most */
     spec_drafter_stats stats;
 } engine_run;
 

@@ -63,8 +63,9 @@ static const char *difference(const metrics_cell *a, const metrics_cell *b) {
     return NULL;
 }
 
-static const char *why_not(const live *s, const spec_drafter *d) {
+static const char *why_not(const live *s, const live_run *r, const spec_drafter *d) {
     spec_needs needs;
+    if (!r->identical) return "the record is plain decoding's, and the output differs from it";
     if (s->batch > 1) return "requests side by side learn from one another in another order";
     spec_drafter_needs(d, &needs);
     return needs.top_k || needs.n_taps ? "the drafter needs more than tokens" : NULL;
@@ -74,7 +75,7 @@ static int replay_one(const live *s, live_run *r, spec_drafter *d, const trace *
     replay_options o = {.budget = (uint32_t)s->budget, .seed = s->seed, .shared = true};
     spec_message why;
     metrics m;
-    r->replay_note = why_not(s, d);
+    r->replay_note = why_not(s, r, d);
     if (r->replay_note) return EXIT_DONE;
     int rc = replay_run(d, t, &o, &m, &why);
     if (rc == SPEC_OK) {

@@ -87,7 +87,7 @@ static void cost_table(const live *s, FILE *out) {
 
 /* ---- passes by size ------------------------------------------------------ */
 
-enum { SIZES = 12 };
+enum { SIZES = 24 }; /* 1024 sequences and drafts as large as can be */
 
 /* 1, 2, 3-4, 5-8, ...: the bucket of n rows. */
 static size_t bucket(size_t n) {

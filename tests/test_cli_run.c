@@ -24,6 +24,8 @@ static void test_usage(void **state) {
     cli_expect("run -m @/m.gguf --prompt a --chat auto", 2, "", "name one");
     cli_expect("run -m @/m.gguf --prompt a --record @/no/such/file", 2, "", "--record: ");
     cli_expect("run -m @/m.gguf --prompt a --json @/no/such/file", 2, "", "--json: ");
+    cli_expect("run -m @/m.gguf --prompts @/ids.jsonl --record @/ids.jsonl", 2, "", "overwrite the prompts");
+    cli_expect("run -m @/m.gguf --prompt a --record @/a --json @/a", 2, "", "two different files");
 }
 
 static void test_tables(void **state) {
