@@ -336,6 +336,32 @@ static void test_nan(void **state) {
     spec_target_free(t);
 }
 
+/* The tree of a pass that shows NaN takes the place of the one that waited, which then is gone. */
+static void test_nan_in_a_tree(void **state) {
+    world *w = *state;
+    char path[256];
+    tiny_model m = tiny_model_of("llama");
+    m.tied = false;
+    m.edit[0] = (tiny_edit){.change = TINY_NAN, .name = "token_embd.weight"};
+    m.n_edits = 1;
+    tiny_model_write(&m, support_tmp_path(&w->tmp, "nan_row.gguf", path, sizeof path));
+    spec_target *t = target_open(path, 2, SPEC_TYPE_F16, NULL);
+    spec_sequence *s = target_sequence(t);
+    spec_token fed[2] = {1, 2}, good = 5, bad = (spec_token)m.vocab - 1;
+    int32_t parent = -1, node = 0;
+    spec_tree tree = {.token = &good, .parent = &parent, .n = 1, .cap = 1};
+    target_feed(t, s, fed, 2, &tree, 0);
+    tree.token = &bad;
+    spec_forward_item item = {.sequence = s, .tokens = fed, .n_tokens = 1, .tree = &tree};
+    spec_forward_out out;
+    assert_int_equal(spec_target_forward(t, &item, 1, NULL, &out, NULL), SPEC_ERR_CORRUPT);
+    assert_int_equal(spec_sequence_length(s), 2);
+    assert_int_equal(spec_sequence_accept(s, &node, 1), SPEC_ERR_STATE);
+    assert_int_equal(spec_sequence_length(s), 2);
+    spec_sequence_free(s);
+    spec_target_free(t);
+}
+
 /* ---- what comes out ------------------------------------------------------- */
 
 static void test_rows(void **state) {
@@ -422,7 +448,8 @@ int main(void) {
         cmocka_unit_test(test_equal),         cmocka_unit_test(test_refused_tokens),
         cmocka_unit_test(test_refused_twice), cmocka_unit_test(test_refused_trees),
         cmocka_unit_test(test_context),       cmocka_unit_test(test_nan),
-        cmocka_unit_test(test_rows),          cmocka_unit_test(test_blas),
+        cmocka_unit_test(test_nan_in_a_tree), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_blas),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -231,15 +231,18 @@ static void test_types(void **state) {
     }
 }
 
-/* One KV head for many, as many as queries, and heads that are no multiple of anything. */
+/* One KV head for many queries, one for each, heads that are no multiple of anything; windows
+ * so narrow that rows computed together see nothing in common. */
 static void test_heads(void **state) {
-    static const size_t shapes[][3] = {{24, 1, 8}, {6, 6, 10}, {36, 2, 6}, {1, 1, 64}};
+    static const size_t shapes[][4] = {
+        {24, 1, 8, 0}, {6, 6, 10, 9}, {36, 2, 6, 0}, {1, 1, 64, 3}, {4, 4, 16, 1}};
     (void)state;
-    for (size_t i = 0; i < 4; i++) {
-        tiny_model m = tiny_model_of(i % 2 ? "mistral" : "llama");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        tiny_model m = tiny_model_of(shapes[i][3] ? "mistral" : "llama");
         m.heads = shapes[i][0];
         m.kv_heads = shapes[i][1];
         m.head_dim = shapes[i][2];
+        m.window = shapes[i][3];
         check_all(&m, i % 2 ? SPEC_TYPE_F16 : SPEC_TYPE_F32, 60 + i, 1);
     }
 }
@@ -327,6 +330,35 @@ static void test_long(void **state) {
     support_tmp_remove(&tmp);
 }
 
+/* Chains deeper than the window: the last nodes see nothing of the cache, whose room ends with the prefix. */
+static void test_deep_trees(void **state) {
+    enum { PREFIX = 256, DEPTH = 40 };
+    support_tmp tmp;
+    char path[256];
+    spec_token text[PREFIX + DEPTH];
+    int32_t parent[DEPTH];
+    (void)state;
+    support_tmp_make(&tmp);
+    support_rng rng = support_rng_new(support_seed(), 81);
+    tiny_model m = tiny_model_of("mistral");
+    m.window = 5;
+    m.context = PREFIX + DEPTH;
+    tiny_model_write(&m, support_tmp_path(&tmp, "deep.gguf", path, sizeof path));
+    spec_target *t = target_open(path, 1, SPEC_TYPE_F16, NULL);
+    spec_sequence *plain, *s = target_sequence(t);
+    target_text(&rng, text, PREFIX + DEPTH, m.vocab);
+    float *wanted = target_plain(t, text, PREFIX + DEPTH, &plain);
+    for (int32_t i = 0; i < DEPTH; i++) parent[i] = i - 1;
+    spec_tree tree = {.token = text + PREFIX, .parent = parent, .n = DEPTH, .cap = DEPTH};
+    spec_forward_out out = target_feed(t, s, text, PREFIX, &tree, 0);
+    target_same_rows("a deep chain", out.logits, wanted + (PREFIX - 1) * m.vocab, DEPTH + 1, m.vocab);
+    spec_sequence_free(plain);
+    spec_sequence_free(s);
+    spec_target_free(t);
+    free(wanted);
+    support_tmp_remove(&tmp);
+}
+
 /* ---- what must show ------------------------------------------------------- */
 
 static void test_negative_controls(void **state) {
@@ -370,9 +402,13 @@ static void test_negative_controls(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_architectures), cmocka_unit_test(test_types),
-        cmocka_unit_test(test_heads),         cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_long),          cmocka_unit_test(test_negative_controls),
+        cmocka_unit_test(test_architectures),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_deep_trees),
+        cmocka_unit_test(test_negative_controls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,7 +286,9 @@ int spec_target_forward(spec_target *t, const spec_forward_item *items, size_t n
     specp_run r = {.t = t, .f = f, .m = &t->model, .k = &t->k, .args = args};
     r.blas = wants_blas(t, items, n_items);
     specp_team_run(t->team, run_thread, &r);
-    if (!args->no_logits && (err = check_logits(f, why))) return err;
+    err = args->no_logits ? 0 : check_logits(f, why);
+    for (size_t i = 0; i < n_items && err; i++) items[i].sequence->n_nodes = 0; /* their rows are gone */
+    if (err) return err;
     for (size_t i = 0; i < n_items; i++) {
         specp_sequence_advance(items[i].sequence, items[i].tokens, items[i].n_tokens, items[i].tree);
     }

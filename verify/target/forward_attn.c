@@ -170,11 +170,13 @@ static void score(const work *w) {
     size_t first = SIZE_MAX, cached = 0, nodes = 0;
     for (size_t i = 0; i < w->n_rows; i++) {
         span at = span_of(w, i);
-        first = at.first < first ? at.first : first;
-        cached = at.cached > cached ? at.cached : cached;
+        if (at.first < at.cached) { /* a window may begin in the tree, behind all that is cached */
+            first = at.first < first ? at.first : first;
+            cached = at.cached > cached ? at.cached : cached;
+        }
         if (w->row[i].node != SPECP_FED) nodes = (size_t)w->row[i].node + 1;
     }
-    add_scores(w, &s->cache, first, cached, w->s, w->lds);
+    if (cached) add_scores(w, &s->cache, first, cached, w->s, w->lds);
     if (nodes) add_scores(w, &s->scratch, 0, nodes, w->node_s, w->tree_lds);
 }
 
@@ -194,20 +196,18 @@ static void move_path(const work *w, size_t i, bool to_positions) {
     }
 }
 
-/* Scores become exponentials. softmax sums by lanes of absolute position, so it may begin at any
- * whole number of lanes. */
+/* Scores become exponentials. */
 static void weigh(const work *w) {
     const specp_kernels *k = w->r->k;
     float cap = w->r->m->attn_softcap;
     for (size_t i = 0; i < w->n_rows; i++) {
         span at = span_of(w, i);
-        size_t base = at.first / 16 * 16;
         if (w->row[i].node != SPECP_FED) move_path(w, i, true);
         for (size_t h = 0; h < w->n_heads; h++) {
             size_t query = i * w->n_heads + h;
-            float *s = w->s + query * w->lds;
-            if (cap > 0.0f) k->softcap(s + at.first, cap, at.end - at.first);
-            w->sum[query] = k->softmax(s + base, at.first - base, at.end - base);
+            float *s = w->s + query * w->lds + at.first;
+            if (cap > 0.0f) k->softcap(s, cap, at.end - at.first);
+            w->sum[query] = k->softmax(s, 0, at.end - at.first);
         }
     }
 }
