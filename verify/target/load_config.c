@@ -15,7 +15,8 @@
 
 #include "load.h"
 
-#define MOST ((size_t)1 << 24) /* of any size but the context and the vocabulary */
+#define MOST      ((size_t)1 << 24) /* of any size but the context and the vocabulary */
+#define MOST_HEAD ((size_t)1 << 16) /* of a head: frequencies are made before tensors are looked at */
 
 /* ---- values --------------------------------------------------------------- */
 
@@ -211,7 +212,7 @@ static int check_sizes(const specp_loader *l) {
     if (m->n_heads % m->n_kv_heads != 0)
         return specp_load_fail(l, SPEC_ERR_CORRUPT, "%zu heads cannot share %zu key-value heads", m->n_heads,
                                m->n_kv_heads);
-    if (m->head_dim == 0 || m->head_dim % 2 != 0)
+    if (m->head_dim == 0 || m->head_dim % 2 != 0 || m->head_dim > MOST_HEAD)
         return specp_load_fail(l, SPEC_ERR_CORRUPT, "heads of %zu numbers cannot be rotated", m->head_dim);
     if (m->n_experts == 0 ? m->n_experts_used != 0 && l->layout == SPECP_LAYOUT_GGUF
                           : m->n_experts_used == 0 || m->n_experts_used > m->n_experts)

@@ -14,7 +14,8 @@
 
 #include "load.h"
 
-#define TWO_PI 6.283185307179586
+#define TWO_PI       6.283185307179586
+#define LEAST_FACTOR 1e-3f /* no angle passes what rope.c can count in quarter turns */
 
 /* ---- scaling ---------------------------------------------------------------- */
 
@@ -95,9 +96,9 @@ static int apply_factors(const specp_loader *l, double *freq) {
     if (factor == NULL) return specp_load_no_memory(l);
     int err = specp_load_floats(l, t, n, factor);
     for (size_t j = 0; j < n && err == SPEC_OK; j++) {
-        if (!(factor[j] > 0.0f))
-            err = specp_load_fail(l, SPEC_ERR_CORRUPT, "%s holds %g, expected positive numbers", t->name,
-                                  (double)factor[j]);
+        if (!(factor[j] >= LEAST_FACTOR))
+            err = specp_load_fail(l, SPEC_ERR_CORRUPT, "%s holds %g, expected numbers from %g on", t->name,
+                                  (double)factor[j], (double)LEAST_FACTOR);
         freq[j] /= (double)factor[j];
     }
     specp_release(&l->m->alloc, factor, n, sizeof *factor);
