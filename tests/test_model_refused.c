@@ -52,7 +52,7 @@ static void assert_refused(const model_world *w, tiny_model t, const refusal *r)
 #define TYPE(key, t)                                                                                         \
     { TINY_TYPE, key, t, NULL }
 
-static void metadata(void **state) {
+static void architecture(void **state) {
     static const refusal refusals[] = {
         {"llama",
          {TEXT("general.architecture", "falcon")},
@@ -70,6 +70,13 @@ static void metadata(void **state) {
          "epsilon is no number"},
         {"llama", {UINT("general.architecture", 7)}, SPEC_ERR_UNSUPPORTED, "architecture \"?\""},
         {"llama", {DROP("general.architecture")}, SPEC_ERR_UNSUPPORTED, "does not say what model it is"},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        assert_refused(*state, tiny_model_of(refusals[i].arch), &refusals[i]);
+}
+
+static void metadata(void **state) {
+    static const refusal refusals[] = {
         {"llama", {DROP("llama.block_count")}, SPEC_ERR_CORRUPT, "llama.block_count is missing"},
         {"llama", {DROP("llama.embedding_length")}, SPEC_ERR_CORRUPT, "embedding_length is missing"},
         {"llama", {DROP("llama.context_length")}, SPEC_ERR_CORRUPT, "context_length is missing"},
@@ -379,6 +386,7 @@ static void random_damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(architecture),
         cmocka_unit_test(metadata),
         cmocka_unit_test(tensors),
         cmocka_unit_test(folders),
