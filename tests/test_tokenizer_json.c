@@ -261,6 +261,19 @@ static void test_folder(void **state) {
     spec_tokenizer_free(t);
 }
 
+/* Integers of more than 64 bits are usual there, and leave the ids beside them what they are. */
+static void test_large_integers_in_folders(void **state) {
+    (void)state;
+    spec_message why = {""};
+    spec_tokenizer *t = NULL;
+    if (load_folder("{\"model_max_length\":1000000000000000019884624838656,\"bos_token\":\"</s>\"}",
+                    "{\"eos_token_id\":[6,7],\"any\":18446744073709551616}", NULL, &t, &why))
+        fail_msg("%s", why.text);
+    assert_int_equal(info_of(t).bos, 2);
+    assert_true(spec_tokenizer_is_end(t, 6) && spec_tokenizer_is_end(t, 7));
+    spec_tokenizer_free(t);
+}
+
 static void test_faults_of_folders(void **state) {
     (void)state;
     static const char *const faults[][4] = {
@@ -268,6 +281,9 @@ static void test_faults_of_folders(void **state) {
         {"{\"bos_token\":\"nobody\"}", NULL, NULL, "bos_token is \"nobody\", which is no token"},
         {NULL, "{\"eos_token_id\":10}", NULL, "eos_token_id is 10, there are 10 tokens"},
         {NULL, NULL, "{\"eos_token_id\":[1,-1]}", "eos_token_id is -1, there are 10 tokens"},
+        {NULL, "{\"eos_token_id\":1.5}", NULL, "eos_token_id is 1.5, there are 10 tokens"},
+        {NULL, "{\"eos_token_id\":-1,\"any\":18446744073709551616}", NULL, "eos_token_id is -1, there are"},
+        {NULL, "{\"eos_token_id\":1e30}", NULL, "eos_token_id is 1e+30, there are 10 tokens"},
         {NULL, "[1", NULL, "config.json: line 1: "},
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
@@ -399,10 +415,15 @@ static void test_damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_byte_level),       cmocka_unit_test(test_patterns),
-        cmocka_unit_test(test_added_tokens),     cmocka_unit_test(test_characters),
-        cmocka_unit_test(test_folder),           cmocka_unit_test(test_faults_of_folders),
-        cmocka_unit_test(test_faults_of_models), cmocka_unit_test(test_faults_of_pipelines),
+        cmocka_unit_test(test_byte_level),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_faults_of_folders),
+        cmocka_unit_test(test_faults_of_models),
+        cmocka_unit_test(test_faults_of_pipelines),
+        cmocka_unit_test(test_large_integers_in_folders),
         cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,10 +14,15 @@
 
 #include "tokenizer_json.h"
 
-static json_t *parse(const char *text, size_t n, const char *what, spec_message *why, int *err) {
+/* any_integer: where one has more than 63 bits (published files have a model_max_length of 10^30), all
+ * come as reals. */
+static json_t *parse(const char *text, size_t n, bool any_integer, const char *what, spec_message *why,
+                     int *err) {
     json_error_t e;
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, n -= 3;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    if (!root && any_integer && json_error_code(&e) == json_error_numeric_overflow)
+        root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);
     *err = SPEC_OK;
     if (!root) *err = specp_fail(why, SPEC_ERR_CORRUPT, "%sline %d: %.200s", what, e.line, e.text);
     return root;
@@ -156,13 +161,14 @@ static int read_tokenizer_config(spec_tokenizer *t, const json_t *root, spec_mes
 
 static int take_id(spec_tokenizer *t, const char *key, const json_t *v, spec_token *first, unsigned flags,
                    spec_message *why) {
-    if (!json_is_integer(v)) return SPEC_OK;
-    json_int_t id = json_integer_value(v);
-    if (id < 0 || (uint64_t)id >= t->n_tokens)
-        return specp_fail(why, SPEC_ERR_CORRUPT, "%s is %lld, there are %zu tokens", key, (long long)id,
+    if (!json_is_number(v)) return SPEC_OK;
+    double number = json_number_value(v);
+    spec_token id = number >= 0 && number < (double)t->n_tokens ? (spec_token)number : -1;
+    if (id < 0 || (double)id != number)
+        return specp_fail(why, SPEC_ERR_CORRUPT, "%s is %.10g, there are %zu tokens", key, number,
                           t->n_tokens);
     t->token[id].flags |= (uint8_t)flags;
-    if (*first < 0) *first = (spec_token)id;
+    if (*first < 0) *first = id;
     return SPEC_OK;
 }
 
@@ -192,7 +198,7 @@ static int read_beside(spec_tokenizer *t, const char *folder, const char *name, 
     if (err == SPEC_ERR_NOT_FOUND) return SPEC_OK;
     if (err) return err;
     snprintf(what, sizeof what, "%s: ", name);
-    json_t *root = parse(m.data, m.n, what, why, &err);
+    json_t *root = parse(m.data, m.n, true, what, why, &err);
     specp_unmap_file(&m);
     if (root) err = fn(t, root, why);
     json_decref(root);
@@ -276,7 +282,7 @@ int specp_tokenizer_from_json(spec_tokenizer **out, const char *text, size_t n, 
                               const spec_allocator *alloc, spec_message *why) {
     int err;
     spec_tokenizer *t = NULL;
-    json_t *root = parse(text, n, "", why, &err);
+    json_t *root = parse(text, n, false, "", why, &err);
     if (err) return err;
     if (!json_is_object(json_object_get(root, "model"))) {
         err = specp_fail(why, SPEC_ERR_NOT_FOUND, "there is no \"model\" in it");
