@@ -230,6 +230,7 @@ static void test_zeros(void **state) {
     (void)state;
     static const float zero[256] = {0};
     static const float tiny[256] = {1e-10f, -1e-10f, 3e-11f}; /* less than a half can scale */
+    static const float tinier[256] = {1e-45f, -3e-42f, 1e-39f, [200] = -1e-40f}; /* with infinite inverses */
     uint8_t want[34] = {0}, b[34];
     assert_int_equal(spec_type_from_float(SPEC_TYPE_Q8_0, zero, b, 32), 0);
     assert_memory_equal(b, want, 34);
@@ -238,6 +239,7 @@ static void test_zeros(void **state) {
     assert_memory_equal(b, want, 18);
     for (size_t q = 0; q < N_QUANTISED; q++) {
         assert_same_bytes(quantised[q], zero, tiny);
+        assert_same_bytes(quantised[q], zero, tinier);
     }
 }
 

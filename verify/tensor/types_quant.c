@@ -106,9 +106,10 @@ static void tame(const float *x, float *out, size_t n) {
     }
 }
 
+/* NaN, the product of 0 and the infinite inverse of a tiny scale, gives low. */
 static int round_code(float x, int low, int high) {
-    float clamped = x > (float)high ? (float)high : x < (float)low ? (float)low : x;
-    return (int)rintf(clamped);
+    float clamped = x > (float)low ? x : (float)low;
+    return (int)rintf(clamped < (float)high ? clamped : (float)high);
 }
 
 /* x / d as a code; a grid of step 0 has only the code of 0. */
