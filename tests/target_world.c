@@ -31,8 +31,9 @@ spec_forward_out target_feed(spec_target *t, spec_sequence *s, const spec_token 
     spec_forward_item item = {
         .sequence = s, .tokens = tokens, .n_tokens = n, .tree = tree, .all_rows = all_rows};
     spec_forward_out out;
-    spec_message why = {""};
+    spec_message why = {"stale"};
     if (spec_target_forward(t, &item, 1, NULL, &out, &why)) fail_msg("%s", why.text);
+    assert_string_equal(why.text, "");
     return out;
 }
 

@@ -16,8 +16,9 @@ static const spec_chat_message talk[] = {{"system", TEXT("Be brief.")},
 static void expect(spec_chat chat, const spec_chat_message *m, size_t n, unsigned flags, const char *want) {
     char out[2048];
     size_t len;
-    spec_message why = {""};
+    spec_message why = {"stale"};
     if (spec_chat_apply(chat, m, n, flags, out, sizeof out, &len, &why)) fail_msg("%s", why.text);
+    assert_string_equal(why.text, "");
     if (len != strlen(want) || memcmp(out, want, len) != 0)
         fail_msg("%s: '%.*s', expected '%s'", spec_chat_name(chat), (int)len, out, want);
 }

@@ -416,8 +416,9 @@ static void test_room(void **state) {
     assert_string_equal(why.text, "4 tokens, room for 0");
     assert_int_equal(spec_tokenizer_encode(t, "abc", 3, 0, out, 3, &n, NULL), SPEC_ERR_FULL);
     assert_true(n == 4 && out[2] == 261 && out[3] == -7);
-    assert_int_equal(spec_tokenizer_encode(t, "abc", 3, 0, out, 4, &n, NULL), 0);
+    assert_int_equal(spec_tokenizer_encode(t, "abc", 3, 0, out, 4, &n, &why), 0);
     assert_true(n == 4 && out[3] == 262);
+    assert_string_equal(why.text, "");
     assert_int_equal(spec_tokenizer_encode(t, "", 0, 0, NULL, 0, &n, NULL), 0);
     assert_int_equal(spec_tokenizer_encode(t, NULL, 0, 0, NULL, 0, &n, NULL), 0);
     assert_int_equal(n, 0);

@@ -163,10 +163,11 @@ static void test_pieces(void **state) {
 
 static void test_same(void **state) {
     (void)state;
-    spec_message why = {""};
+    spec_message why = {"stale"};
     tiny_spm(&vocab);
     spec_tokenizer *a = tiny_open(&vocab), *b = tiny_open(&vocab);
     assert_int_equal(spec_tokenizer_same(a, b, &why), 0);
+    assert_string_equal(why.text, "");
     assert_int_equal(info_of(a).hash, info_of(b).hash);
     spec_tokenizer_free(b);
     vocab.n--;
@@ -182,6 +183,7 @@ static void test_same(void **state) {
     assert_string_equal(why.text, "the vocabularies differ: token 261 is \"b\" in one, \"q\" in the other");
     assert_int_not_equal(info_of(a).hash, info_of(b).hash);
     assert_int_equal(spec_tokenizer_fits(a, 265, &why), 0);
+    assert_string_equal(why.text, "");
     assert_int_equal(spec_tokenizer_fits(a, 300, &why), 0);
     assert_int_equal(spec_tokenizer_fits(a, 264, &why), SPEC_ERR_INVALID);
     assert_string_equal(why.text, "the tokenizer has 265 tokens, the model only 264");

@@ -255,6 +255,7 @@ static void put_messages(page *p, const family *f, const spec_chat_message *m, s
 
 int spec_chat_apply(spec_chat chat, const spec_chat_message *messages, size_t n_messages, unsigned flags,
                     char *out, size_t cap, size_t *n_bytes, spec_message *why) {
+    if (why) why->text[0] = '\0';
     if (!n_bytes || (n_messages && !messages) || (cap && !out))
         return specp_fail(why, SPEC_ERR_INVALID, "an argument is missing");
     *n_bytes = 0;

@@ -271,6 +271,7 @@ static int check_logits(const specp_forward *f, spec_message *why) {
 int spec_target_forward(spec_target *t, const spec_forward_item *items, size_t n_items,
                         const spec_forward_args *args, spec_forward_out *out, spec_message *why) {
     static const spec_forward_args defaults = {.size = sizeof defaults};
+    if (why) why->text[0] = '\0';
     if (!args) args = &defaults;
     int err = check_args(t, args, why);
     if (err) return err;

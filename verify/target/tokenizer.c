@@ -70,6 +70,7 @@ int spec_tokenizer_is_end(const spec_tokenizer *t, spec_token token) {
 
 int spec_tokenizer_same(const spec_tokenizer *a, const spec_tokenizer *b, spec_message *why) {
     char in_a[120], in_b[120];
+    if (why) why->text[0] = '\0';
     if (!a || !b) return specp_fail(why, SPEC_ERR_INVALID, "a tokenizer is missing");
     for (size_t id = 0; id < a->n_tokens && id < b->n_tokens; id++) {
         const specp_token *x = &a->token[id], *y = &b->token[id];
@@ -87,6 +88,7 @@ int spec_tokenizer_same(const spec_tokenizer *a, const spec_tokenizer *b, spec_m
 }
 
 int spec_tokenizer_fits(const spec_tokenizer *t, size_t model_vocab, spec_message *why) {
+    if (why) why->text[0] = '\0';
     if (!t) return specp_fail(why, SPEC_ERR_INVALID, "the tokenizer is missing");
     if (t->n_tokens <= model_vocab) return SPEC_OK;
     return specp_fail(why, SPEC_ERR_INVALID, "the tokenizer has %zu tokens, the model only %zu", t->n_tokens,

@@ -129,6 +129,7 @@ static int encode(encoding *e, const char *text, size_t n, unsigned flags) {
 
 int spec_tokenizer_encode(const spec_tokenizer *t, const char *text, size_t n, unsigned flags,
                           spec_token *out, size_t cap, size_t *n_tokens, spec_message *why) {
+    if (why) why->text[0] = '\0';
     if (!t || !n_tokens || (n && !text) || (cap && !out))
         return specp_fail(why, SPEC_ERR_INVALID, "an argument is missing");
     *n_tokens = 0;
