@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tiny_vocab.h"
@@ -442,6 +443,8 @@ static void test_paths(void **state) {
     expect_path(path, SPEC_ERR_CORRUPT, "empty");
     support_write_file(support_tmp_path(&tmp, "noise", path, sizeof path), "What is this?", 13);
     expect_path(path, SPEC_ERR_CORRUPT, "noise");
+    assert_int_equal(mkfifo(support_tmp_path(&tmp, "pipe", path, sizeof path), 0600), 0);
+    expect_path(path, SPEC_ERR_IO, "pipe: not a regular file");
     memset(long_path, 'x', sizeof long_path - 1);
     long_path[sizeof long_path - 1] = 0;
     expect_path(long_path, SPEC_ERR_INVALID, "too long");

@@ -28,9 +28,10 @@ static int system_error(spec_message *why, const char *what) {
                       what, text);
 }
 
+/* Does not wait for the other end of a pipe. */
 int specp_map_file(specp_mapped *m, const char *path, spec_message *why) {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     *m = (specp_mapped){"", 0};
     if (fd < 0) return system_error(why, "cannot be opened");
     int err = SPEC_OK;
