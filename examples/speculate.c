@@ -28,6 +28,7 @@ typedef struct decoder {
     spec_tree tree;
     spec_token prompt[MAX_PROMPT];
     size_t n_prompt;
+    size_t limit; /* tokens of the response: MAX_TOKENS, or what the context has room for */
     size_t passes, tokens;
     spec_message why;
 } decoder;
@@ -58,6 +59,10 @@ static int begin(decoder *d, const char *prompt) {
                                    MAX_PROMPT, &d->n_prompt, &d->why);
     if (rc != SPEC_OK) return rc;
     if (d->n_prompt == 0) return SPEC_ERR_INVALID;
+    spec_target_info model = {.size = sizeof model};
+    spec_target_get_info(d->target, &model);
+    d->limit = d->n_prompt < model.context ? model.context - d->n_prompt : 1;
+    if (d->limit > MAX_TOKENS) d->limit = MAX_TOKENS;
     if (d->n_prompt > 1) {
         spec_forward_item item = {.sequence = d->sequence, .tokens = d->prompt, .n_tokens = d->n_prompt - 1};
         spec_forward_args args = {.size = sizeof args, .no_logits = 1};
@@ -66,7 +71,7 @@ static int begin(decoder *d, const char *prompt) {
         if (rc != SPEC_OK) return rc;
     }
     spec_request_info info = {
-        .size = sizeof info, .prompt = d->prompt, .n_prompt = d->n_prompt, .max_new_tokens = MAX_TOKENS};
+        .size = sizeof info, .prompt = d->prompt, .n_prompt = d->n_prompt, .max_new_tokens = d->limit};
     return spec_request_begin(d->drafter, &info, &d->request);
 }
 
@@ -77,7 +82,7 @@ static int show(decoder *d, spec_token token) {
     d->tokens++;
     if (spec_tokenizer_is_end(d->tokenizer, token)) return 1;
     if (spec_detokenizer_push(d->text, token, &piece, &n) == SPEC_OK) fwrite(piece, 1, n, stdout);
-    return d->tokens >= MAX_TOKENS;
+    return d->tokens >= d->limit;
 }
 
 /* One pass of the model: *last is the newest token, not yet in the cache. */
@@ -116,7 +121,12 @@ static int decode(decoder *d, const char *prompt) {
     int rc = begin(d, prompt);
     spec_token last = rc == SPEC_OK ? d->prompt[d->n_prompt - 1] : 0;
     while (rc == SPEC_OK && !done) rc = step(d, &last, &done);
-    return rc;
+    const char *rest; /* bytes that no further token will make a character */
+    size_t n;
+    if (rc != SPEC_OK) return rc;
+    spec_detokenizer_finish(d->text, &rest, &n);
+    fwrite(rest, 1, n, stdout);
+    return SPEC_OK;
 }
 
 int main(int argc, char **argv) {
