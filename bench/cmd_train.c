@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* specbench train: makes models. */
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,18 +18,33 @@ typedef struct target_options {
     random_model model;
     const char *output;
     uint64_t threads, seed;
-    bool quiet;
-    uint64_t next_ns; /* no progress line before then */
+    bool quiet, shown; /* the progress line */
+    uint64_t next_ns;  /* no progress line before then */
     cli_list operands;
 } target_options;
 
-static void progress_line(void *user, uint64_t done, uint64_t of) {
+static volatile sig_atomic_t interrupt; /* the signal that wants us to end, or 0 */
+
+static void on_signal(int signal) { interrupt = signal; }
+
+/* An interrupted command leaves no half-written file of gigabytes. */
+static void watch_signals(void) {
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction a = {.sa_handler = on_signal}, before;
+    for (size_t i = 0; i < COUNT(ends); i++)
+        if (sigaction(ends[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            sigaction(ends[i], &a, NULL);
+}
+
+static bool progress(void *user, uint64_t done, uint64_t of) {
     target_options *o = user;
-    if (bench_now_ns() < o->next_ns) return;
+    if (interrupt) return false;
+    if (!o->shown || bench_now_ns() < o->next_ns) return true;
     fprintf(stderr, "\r\033[K%.50s: %s of %s", o->output, fmt_bytes((double)done).text,
             fmt_bytes((double)of).text);
     fflush(stderr);
     o->next_ns = bench_now_ns() + 100000000;
+    return true;
 }
 
 static int settle(const cli_command *c, target_options *o) {
@@ -40,10 +56,9 @@ static int settle(const cli_command *c, target_options *o) {
     if (!o->output) return cli_complain(c, "expected -o FILE, the model to write");
     o->model.seed = o->seed;
     o->model.threads = o->threads ? (unsigned)o->threads : cores > 0 && cores < 256 ? (unsigned)cores : 1;
-    if (!o->quiet && isatty(STDERR_FILENO)) {
-        o->model.progress = progress_line;
-        o->model.user = o;
-    }
+    o->shown = !o->quiet && isatty(STDERR_FILENO);
+    o->model.progress = progress;
+    o->model.user = o;
     if (random_model_check(&o->model, &why) != SPEC_OK) return cli_complain(c, "%s", why.text);
     if (bench_check_writable(o->output, &why) != SPEC_OK) return cli_complain(c, "-o: %s", why.text);
     return CLI_RUN;
@@ -52,8 +67,13 @@ static int settle(const cli_command *c, target_options *o) {
 static int make_target(target_options *o) {
     spec_message why = {""};
     uint64_t start = bench_now_ns();
+    watch_signals();
     int rc = random_model_write(o->output, &o->model, &why);
     if (o->next_ns) fputs("\r\033[K", stderr);
+    if (interrupt) {
+        signal(interrupt, SIG_DFL);
+        raise(interrupt);
+    }
     if (rc != SPEC_OK) {
         bench_complain("%s", why.text[0] ? why.text : spec_strerror(rc));
         return rc == SPEC_ERR_NOMEM ? EXIT_CHECK : EXIT_USAGE;

@@ -2,6 +2,7 @@
 /* The demo's live part: the copying model (copy_model.h) on a few prompts, sampled. */
 #include "demo_live.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,17 +57,26 @@ static char *temporary_name(void) {
     return bench_format("%s/specbench-demo-XXXXXX", folder && *folder ? folder : "/tmp");
 }
 
+/* Writes the model, opens it and takes its name away: an interrupted demo leaves no file. */
+static int make_model(char *name, spec_message *why) {
+    int fd = mkstemp(name), model = -1;
+    if (fd < 0) return -1;
+    close(fd);
+    if (copy_model_write(name, 1, why) == SPEC_OK) model = open(name, O_RDONLY | O_CLOEXEC);
+    unlink(name);
+    return model;
+}
+
 int demo_live(FILE *out, uint64_t seed) {
     spec_message why = {""};
-    char *model = temporary_name();
-    int fd = model ? mkstemp(model) : -1, code = EXIT_CHECK;
+    char *name = temporary_name(), path[40];
+    int fd = name ? make_model(name, &why) : -1, code = EXIT_CHECK;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (fd >= 0) {
+        code = run(out, path, seed);
         close(fd);
-        int rc = copy_model_write(model, 1, &why);
-        code = rc == SPEC_OK ? run(out, model, seed) : EXIT_CHECK;
-        unlink(model);
     }
     if (why.text[0] || fd < 0) bench_complain("demo: no temporary file for the model: %s", why.text);
-    free(model);
+    free(name);
     return code;
 }

@@ -370,7 +370,7 @@ static int write_tensor(weights *g, spec_writer *w, const random_model *m, uint6
         specp_team_run(g->team, make_piece, g);
         rc = spec_writer_data(w, g->piece, g->n_rows * row_bytes);
         *done += g->n_rows * row_bytes;
-        if (m->progress) m->progress(m->user, *done, g->p->bytes);
+        if (rc == SPEC_OK && m->progress && !m->progress(m->user, *done, g->p->bytes)) rc = SPEC_ERR_STATE;
     }
     return rc;
 }

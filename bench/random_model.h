@@ -26,14 +26,15 @@ typedef struct random_model {
     const char *type;  /* NULL = "F32"; a type's name, or "Q4_K_M", the mixture */
     uint64_t seed;
     unsigned threads; /* 0 = 1 */
-    /* Called now and then with bytes written; may be NULL. */
-    void (*progress)(void *user, uint64_t done, uint64_t of);
+    /* Called now and then with bytes written; false stops the work. May be NULL. */
+    bool (*progress)(void *user, uint64_t done, uint64_t of);
     void *user;
     /* results */
     uint64_t parameters, bytes; /* of the tensors */
 } random_model;
 
-/* SPEC_ERR_INVALID (an option; named, with what was expected), SPEC_ERR_IO, SPEC_ERR_NOMEM. */
+/* SPEC_ERR_INVALID (an option; named, with what was expected), SPEC_ERR_IO, SPEC_ERR_NOMEM,
+ * SPEC_ERR_STATE (stopped). On failure nothing is left. */
 int random_model_write(const char *path, random_model *m, spec_message *why);
 /* Only looks at the options. */
 int random_model_check(random_model *m, spec_message *why);

@@ -417,10 +417,16 @@ static void test_refused(void **state) {
     assert_true(strstr(why.text, "place.gguf") != NULL);
 }
 
-static void count_progress(void *user, uint64_t done, uint64_t of) {
+static bool count_progress(void *user, uint64_t done, uint64_t of) {
     uint64_t *last = user;
     assert_true(done > *last && done <= of);
     *last = done;
+    return true;
+}
+
+static bool stop_half_way(void *user, uint64_t done, uint64_t of) {
+    (void)user;
+    return done < of / 2;
 }
 
 static void test_progress(void **state) {
@@ -431,6 +437,10 @@ static void test_progress(void **state) {
     assert_int_equal(random_model_write(at("p.gguf"), &m, &why), SPEC_OK);
     assert_int_equal(last, m.bytes);
     assert_int_equal(m.bytes, 4 * m.parameters);
+    m.progress = stop_half_way;
+    assert_int_equal(random_model_write(at("half.gguf"), &m, &why), SPEC_ERR_STATE);
+    FILE *f = fopen(at("half.gguf"), "rb");
+    assert_null(f);
 }
 
 int main(void) {
