@@ -38,6 +38,15 @@ int cli_complain(const cli_command *c, const char *format, ...) {
     return CLI_BAD;
 }
 
+int cli_check_output(const cli_command *c, const char *option, const char *output, const char *const *others,
+                     size_t n) {
+    for (size_t i = 0; output && i < n; i++)
+        if (others[i] && bench_same_file(output, others[i]))
+            return cli_complain(c, "%s: would overwrite '%s', which this command uses too", option,
+                                others[i]);
+    return CLI_RUN;
+}
+
 /* ---- help ---------------------------------------------------------------- */
 
 #define HELP_WIDTH  79

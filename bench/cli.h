@@ -63,6 +63,11 @@ void cli_help(const cli_command *c, FILE *out);
 /* "specbench NAME: ..." and where to find help, on stderr. Returns CLI_BAD. */
 int cli_complain(const cli_command *c, const char *format, ...);
 
+/* Refuses an output (NULL: none) that is one of the other files of the command line,
+ * which it would overwrite; others may hold NULLs. CLI_RUN, or CLI_BAD after a message. */
+int cli_check_output(const cli_command *c, const char *option, const char *output, const char *const *others,
+                     size_t n);
+
 /* 0, or -1 when memory is out. */
 int cli_list_add(cli_list *l, const char *item);
 void cli_list_free(cli_list *l);

@@ -81,11 +81,22 @@ static int check_model(const gate *g) {
     return bad_input(g->operands.item[0], what);
 }
 
+static int check_ids(const gate *g) {
+    char what[200];
+    size_t i = 0;
+    while (i < g->recorded.n && (size_t)g->token[i] < g->recorded.vocab) i++;
+    if (i == g->recorded.n) return EXIT_DONE;
+    snprintf(what, sizeof what, "token %zu is %d; expected ids below %zu, the vocabulary", i, g->token[i],
+             g->recorded.vocab);
+    return bad_input(g->ids_file ? g->ids_file : g->operands.item[0], what);
+}
+
 static int load(gate *g) {
     spec_message why = {""};
     int rc = logits_open(&g->recorded, g->operands.item[0], &why);
     if (rc != SPEC_OK) return complain(rc, why.text);
     int code = read_ids(g);
+    if (code == EXIT_DONE) code = check_ids(g);
     if (code == EXIT_DONE) code = model_open(&g->target, &g->model, g->quiet);
     if (code == EXIT_DONE) code = check_model(g);
     return code;
@@ -252,10 +263,16 @@ static int run(gate *g) {
     if (code == EXIT_DONE) code = compare(g);
     if (code != EXIT_DONE) return code;
     if (!g->quiet) print_tables(g, jout_tables(g->json));
-    model_warn_slower(g->target, stderr);
+    model_warn_slower(g->target);
     code = jout_report(g->json, write_json, g);
     if (code == EXIT_DONE && !gate_passed(&g->result)) code = EXIT_CHECK;
     return code;
+}
+
+static int settle(const cli_command *c, gate *g) {
+    const char *const used[] = {g->operands.item[0], g->model.path, g->ids_file};
+    int rc = model_options_check(c, &g->model);
+    return rc == CLI_RUN ? cli_check_output(c, "--json", g->json, used, COUNT(used)) : rc;
 }
 
 int cmd_gate(int argc, char **argv) {
@@ -285,7 +302,7 @@ int cmd_gate(int argc, char **argv) {
                            1,
                            "expected a file of recorded logits (docs/FORMATS.md has the formats)"};
     int rc = cli_parse(&c, argc, argv, &g.operands);
-    if (rc == CLI_RUN) rc = model_options_check(&c, &g.model);
+    if (rc == CLI_RUN) rc = settle(&c, &g);
     int code = rc == CLI_RUN ? run(&g) : rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
     release(&g);
     return code;

@@ -59,6 +59,9 @@ static int settle(const cli_command *c, profile_options *o) {
         rc = read_list(c, "contexts", o->contexts ? o->contexts : "64,1024,4096", 1, 1 << 20, &p->contexts);
     if (rc == CLI_RUN) rc = read_list(c, "batches", o->batches, 1, 256, &p->batches);
     if (rc == CLI_RUN) rc = read_list(c, "sizes", o->sizes, 1, SPEC_TREE_MAX_NODES, &p->sizes);
+    const char *const used[] = {o->model.path, o->output};
+    if (rc == CLI_RUN) rc = cli_check_output(c, "-o", o->output, used, 1);
+    if (rc == CLI_RUN) rc = cli_check_output(c, "--json", o->json, used, COUNT(used));
     if (rc != CLI_RUN) return rc;
     qsort(p->sizes.item, p->sizes.n, sizeof p->sizes.item[0], by_size);
     if (p->sizes.item[0] != 1)
@@ -110,7 +113,7 @@ static int report(profile_options *o, spec_target *t) {
     spec_message why;
     profile_report r = {&o->p, t};
     if (!o->quiet) profile_print(&o->p, t, jout_tables(o->json));
-    model_warn_slower(t, stderr);
+    model_warn_slower(t);
     if (o->output && bench_write_file(o->output, profile_cost_model, &r, &why) != SPEC_OK) {
         bench_complain("%s", why.text);
         return EXIT_USAGE;

@@ -45,6 +45,14 @@ static int read_cost(const cli_command *c, settings *o) {
     return rc == SPEC_OK ? CLI_RUN : cli_complain(c, "%s", why.text[0] ? why.text : spec_strerror(rc));
 }
 
+static int check_output(const cli_command *c, const settings *o) {
+    const session *s = o->s;
+    const char *const used[] = {s->corpus, o->cost_file};
+    int rc = cli_check_output(c, "--json", s->json, used, COUNT(used));
+    if (rc == CLI_RUN) rc = cli_check_output(c, "--json", s->json, s->trace_files.item, s->trace_files.n);
+    return rc == CLI_RUN ? cli_check_output(c, "--json", s->json, s->warm_files.item, s->warm_files.n) : rc;
+}
+
 /* What the options say that needs looking at together. */
 static int settle(const cli_command *c, settings *o) {
     session *s = o->s;
@@ -54,6 +62,8 @@ static int settle(const cli_command *c, settings *o) {
     if (s->corpus && strchr(s->corpus, ','))
         return cli_complain(c, "--corpus: '%s' holds a comma, which separates a drafter's options",
                             s->corpus);
+    int rc = check_output(c, o);
+    if (rc != CLI_RUN) return rc;
     if (o->details) s->groups = s->quarters = s->sources = s->match_lengths = s->positions = true;
     bool none = s->drafters.n == 0;
     for (size_t i = 0; none && i < COUNT(default_drafters); i++)

@@ -21,18 +21,22 @@ static const char examples[] =
     "  specbench run -m model.gguf --prompt 'Once upon a time' -d suffix\n"
     "  specbench run -m model.gguf --prompts questions.jsonl --chat auto -n 20\n"
     "  specbench run -m model.gguf --prompts t.jsonl -d suffix --record out.jsonl\n"
-    "  specbench replay out.jsonl -d suffix\n";
+    "  specbench replay out.jsonl -d suffix --budget 16\n";
 
 static const char *const default_drafters[] = {"suffix", "pld", "ngram-cache"};
+
+static int check_outputs(const cli_command *c, const live *s) {
+    const char *const used[] = {s->model.path, s->prompt_file, s->json};
+    int rc = cli_check_output(c, "--record", s->record, used, COUNT(used));
+    return rc == CLI_RUN ? cli_check_output(c, "--json", s->json, used, 2) : rc;
+}
 
 static int settle(const cli_command *c, live *s) {
     if (!s->prompt_file == !s->prompt_text)
         return cli_complain(c, s->prompt_file ? "give --prompts or --prompt, not both"
                                               : "expected prompts: --prompts FILE or --prompt TEXT");
-    if (s->record && s->prompt_file && strcmp(s->record, s->prompt_file) == 0)
-        return cli_complain(c, "--record: would overwrite the prompts");
-    if (s->record && s->json && strcmp(s->record, s->json) == 0)
-        return cli_complain(c, "--record and --json: expected two different files");
+    int rc = check_outputs(c, s);
+    if (rc != CLI_RUN) return rc;
     bool none = s->drafters.n == 0;
     for (size_t i = 0; none && i < COUNT(default_drafters); i++)
         if (cli_list_add(&s->drafters, default_drafters[i])) return cli_complain(c, "out of memory");

@@ -163,13 +163,14 @@ static int record_pass(engine_run *o, size_t rows, uint64_t ns) {
     engine_pass *pass = bench_grow(o->pass, &o->cap_pass, rows + 1, sizeof *pass);
     if (!pass) return SPEC_ERR_NOMEM;
     o->pass = pass;
-    uint32_t *list = bench_grow(o->verify_ns, &o->cap_verify, o->n_verify + 1, sizeof *list);
+    uint32_t *list = bench_grow(o->verify_ticks, &o->cap_verify, o->n_verify + 1, sizeof *list);
     if (!list) return SPEC_ERR_NOMEM;
-    o->verify_ns = list;
+    o->verify_ticks = list;
     if (rows >= o->n_pass) o->n_pass = rows + 1;
     pass[rows].count++;
     pass[rows].ns += ns;
-    list[o->n_verify++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
+    uint64_t ticks = ns / ENGINE_TICK_NS;
+    list[o->n_verify++] = ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
     return SPEC_OK;
 }
 
@@ -300,7 +301,10 @@ int engine_open(engine **out, const engine_settings *s, spec_drafter *d, const e
 int engine_close(engine *e) {
     if (!e) return SPEC_OK;
     int rc = metrics_finish(&e->out->m, e->s->seed);
-    e->out->verify = stats_summarise(e->out->verify_ns, e->out->n_verify);
+    stats_times ticks = stats_summarise(e->out->verify_ticks, e->out->n_verify);
+    e->out->verify = (stats_times){.mean = ticks.mean * ENGINE_TICK_NS,
+                                   .p50 = ticks.p50 * ENGINE_TICK_NS,
+                                   .p99 = ticks.p99 * ENGINE_TICK_NS};
     spec_drafter_get_stats(e->drafter, &e->out->stats);
     for (size_t i = 0; e->lane && i < e->s->batch; i++) lane_release(&e->lane[i]);
     spec_sequence_free(e->fresh);
@@ -319,7 +323,7 @@ void engine_release(engine_run *r) {
     }
     free(r->response);
     free(r->pass);
-    free(r->verify_ns);
+    free(r->verify_ticks);
     metrics_release(&r->m);
     memset(r, 0, sizeof *r);
 }

@@ -29,12 +29,12 @@ typedef struct engine_settings {
     spec_target *target;
     const spec_tokenizer *tokenizer; /* NULL: all prompts are ids */
     spec_chat chat;                  /* SPEC_CHAT_NONE: text as it stands */
-    const prompts *prompts;
-    size_t max_tokens;             /* of a response */
-    uint32_t budget;               /* nodes of a draft, 1..SPEC_TREE_MAX_NODES */
-    size_t batch;                  /* sequences decoded side by side, at least 1 */
-    const spec_sampling *sampling; /* NULL: greedy */
-    uint64_t seed;                 /* of sampling, of drafters that draw, of intervals */
+    const prompts *prompts;          /* ids are of the model's vocabulary (prompts_check_ids) */
+    size_t max_tokens;               /* of a response */
+    uint32_t budget;                 /* nodes of a draft, 1..SPEC_TREE_MAX_NODES */
+    size_t batch;                    /* sequences decoded side by side, at least 1 */
+    const spec_sampling *sampling;   /* NULL: greedy */
+    uint64_t seed;                   /* of sampling, of drafters that draw, of intervals */
     bool ignore_eos;
     const cli_list *stop; /* stop strings; NULL: none. They need the tokenizer */
     bool check_cache;     /* after every round, compare each cache with a fresh prefill: slow */
@@ -52,6 +52,8 @@ typedef struct engine_response {
     uint64_t decode_ns; /* everything after it; with several side by side, its share of a pass */
 } engine_response;
 
+#define ENGINE_TICK_NS 10
+
 /* Forward passes of one size. */
 typedef struct engine_pass {
     uint64_t count, ns;
@@ -63,9 +65,9 @@ typedef struct engine_run {
     metrics m;
     engine_pass *pass; /* (n_pass) by rows of the pass: tokens fed and drafted */
     size_t n_pass, cap_pass;
-    uint32_t *verify_ns; /* (n_verify) */
+    uint32_t *verify_ticks; /* (n_verify) of ENGINE_TICK_NS: 40 seconds fit */
     size_t n_verify, cap_verify;
-    stats_times verify;
+    stats_times verify;                         /* nanoseconds */
     uint64_t prompt_rows, prompt_ns, decode_ns; /* sums */
     size_t left_out;                            /* prompts (or turns) that do not fit the context */
     spec_drafter_stats stats;

@@ -14,12 +14,7 @@
 
 /* ---- ids ----------------------------------------------------------------- */
 
-static int copy_ids(engine *e, const lane *l, const prompt *p, engine_response *r) {
-    for (size_t i = 0; i < p->n_tokens; i++)
-        if ((size_t)p->token[i] >= e->info.vocab)
-            return specp_fail(e->why, SPEC_ERR_INVALID,
-                              "prompt %zu: token %d at %zu; expected ids below %zu, the model's vocabulary",
-                              l->prompt + 1, (int)p->token[i], i, e->info.vocab);
+static int copy_ids(const prompt *p, engine_response *r) {
     r->asked = specp_alloc(NULL, p->n_tokens ? p->n_tokens : 1, sizeof *r->asked);
     if (!r->asked) return SPEC_ERR_NOMEM;
     if (p->n_tokens) memcpy(r->asked, p->token, p->n_tokens * sizeof *r->asked);
@@ -89,6 +84,6 @@ static int encode_turn(engine *e, const lane *l, engine_response *r) {
 
 int engine_prompt(engine *e, const lane *l, engine_response *r) {
     const prompt *p = &e->s->prompts->item[l->prompt];
-    int rc = p->turn ? encode_turn(e, l, r) : copy_ids(e, l, p, r);
+    int rc = p->turn ? encode_turn(e, l, r) : copy_ids(p, r);
     return rc == SPEC_OK || e->why->text[0] ? rc : engine_fault(e, l, rc, "making the prompt's tokens");
 }

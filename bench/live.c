@@ -3,6 +3,7 @@
  * A live session: load and check everything, decode, compare, record, show.
  *
  *     model, prompts, drafter names --> fine?
+ *     a pass to warm up
  *     repetition 1..R:  engines side by side, a request each in turn
  *     outputs == plain's?   replay of the record == live?
  *     tables, then JSON: nothing is shown of a session that failed
@@ -17,6 +18,7 @@
 
 #include "jout.h"
 #include "live_internal.h"
+#include "tokenizer_text.h"
 #include "util.h"
 
 void live_init(live *s, const char *command) {
@@ -185,6 +187,21 @@ static int one_round(live *s, size_t number, live_times *times) {
     return code;
 }
 
+/* A pass before all rounds: whoever is first would pay for the weights' first touch. */
+static int warm_up(const live *s) {
+    spec_message why = {""};
+    spec_sequence *q = NULL;
+    const spec_token first = 0;
+    spec_forward_item item = {.tokens = &first, .n_tokens = 1};
+    spec_forward_out out;
+    int rc = spec_sequence_new(&q, s->target, 0);
+    item.sequence = q;
+    if (rc == SPEC_OK) rc = spec_target_forward(s->target, &item, 1, NULL, &out, &why);
+    spec_sequence_free(q);
+    if (rc != SPEC_OK) bench_complain("%s: %s", s->model.path, why.text[0] ? why.text : spec_strerror(rc));
+    return model_exit_code(rc);
+}
+
 static int run_all(live *s) {
     live_times times = {0};
     s->n_runs = s->drafters.n + 1;
@@ -192,6 +209,7 @@ static int run_all(live *s) {
     int code = s->run && live_times_init(&times, s) == SPEC_OK ? EXIT_DONE : EXIT_CHECK;
     if (!s->run) s->n_runs = 0;
     if (code != EXIT_DONE) bench_complain("out of memory");
+    if (code == EXIT_DONE) code = warm_up(s);
     for (size_t i = 0; i < s->n_runs; i++) {
         s->run[i].drafter = i ? s->drafters.item[i - 1] : "plain";
         s->run[i].identical = true;
@@ -219,10 +237,19 @@ static int load_tokenizer(live *s) {
     return model_exit_code(rc);
 }
 
+static int check_text(const char *text, spec_message *why) {
+    size_t n = strlen(text), len;
+    for (size_t at = 0; at < n; at += len)
+        if (!(len = specp_utf8_length(text + at, n - at)))
+            return specp_fail(why, SPEC_ERR_INVALID, "--prompt: byte %zu: expected UTF-8", at);
+    return SPEC_OK;
+}
+
 static int load_prompts(live *s) {
     spec_message why = {""};
     int rc = SPEC_OK;
     if (s->prompt_file) rc = prompts_load(&s->prompts, s->prompt_file, s->skip_bad, &why);
+    if (s->prompt_text) rc = check_text(s->prompt_text, &why);
     if (rc == SPEC_OK && s->prompt_text) rc = prompts_add(&s->prompts, "", "", s->prompt_text, NULL, 0);
     if (rc == SPEC_OK && s->limit) prompts_cut(&s->prompts, (size_t)s->limit);
     if (rc != SPEC_OK) {
@@ -232,6 +259,15 @@ static int load_prompts(live *s) {
     if (s->prompts.n) return EXIT_DONE;
     bench_complain("%s: expected at least one prompt, found none", s->prompt_file);
     return EXIT_USAGE;
+}
+
+static int check_prompts(const live *s) {
+    spec_message why;
+    spec_target_info info = {.size = sizeof info};
+    spec_target_get_info(s->target, &info);
+    int rc = prompts_check_ids(&s->prompts, s->prompt_file, info.vocab, &why);
+    if (rc != SPEC_OK) bench_complain("%s", why.text);
+    return model_exit_code(rc);
 }
 
 static int find_chat(live *s, spec_chat *out) {
@@ -285,6 +321,7 @@ static int load(live *s) {
     if (code == EXIT_DONE) code = check_record(s);
     if (code == EXIT_DONE && s->prompts.n == 0) code = load_prompts(s);
     if (code == EXIT_DONE) code = model_open(&s->target, &s->model, s->quiet);
+    if (code == EXIT_DONE) code = check_prompts(s);
     if (code == EXIT_DONE) code = load_tokenizer(s);
     if (code == EXIT_DONE) code = check_drafters(s);
     return code == EXIT_DONE ? settle_engine(s) : code;
@@ -317,8 +354,8 @@ static int check_answers(const live *s) {
     spec_target_info info = {.size = sizeof info};
     if (plain->m.total.out) return EXIT_DONE;
     spec_target_get_info(s->target, &info);
-    bench_complain("no prompt fits: expected between 1 and %zu tokens, the context being %zu",
-                   info.context - 1, info.context);
+    bench_complain("%s: no prompt fits: expected at least 1 token and room for another in the context of %zu",
+                   s->prompt_file ? s->prompt_file : "--prompt", info.context);
     return EXIT_USAGE;
 }
 
@@ -331,6 +368,7 @@ int live_execute(live *s) {
     if (code != EXIT_DONE) return code;
     if (getrusage(RUSAGE_SELF, &usage) == 0) s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
     if (!s->quiet) report_live(s, jout_tables(s->json));
+    model_warn_slower(s->target);
     code = jout_report(s->json, report_live_json, s);
     return code == EXIT_DONE ? verdict(s) : code;
 }

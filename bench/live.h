@@ -25,6 +25,7 @@ typedef struct live_run {
     double tokens_per_second;
     double speedup, speedup_ci95[2]; /* of decoding, against plain: NaN where there is none */
     double speedup_total;            /* prompts included */
+    double break_even;               /* cost of a step over one of plain decoding */
     bool identical;                  /* to plain decoding, in every repetition */
     size_t differs_response, differs_at;
     enum { LIVE_REPLAY_NONE, LIVE_REPLAY_SAME, LIVE_REPLAY_DIFFERS } replay;
@@ -54,6 +55,7 @@ typedef struct live {
     /* results */
     live_run *run; /* (n_runs): plain, then the drafters in order */
     size_t n_runs;
+    double copy_limit; /* tokens per step that copying could reach; NaN with batches */
     size_t peak_bytes; /* resident memory at most, of the process */
 } live;
 

@@ -20,8 +20,8 @@ void live_times_take(live_times *t, size_t run, size_t round, const engine_run *
 int live_times_finish(const live_times *t, live *s);
 void live_times_release(live_times *t);
 
-/* Writes the record, where one is wanted, and replays it with each drafter that sees tokens
- * alone (live_record.c). An exit code. */
+/* Writes the record, where one is wanted, replays it with each drafter that sees tokens
+ * alone, and finds the limit of copying (live_record.c). An exit code. */
 int live_record(live *s);
 
 #endif

@@ -5,11 +5,13 @@
  *
  *     plain decoding's responses --> trace --> replay with drafter --> same steps,
  *                                      |                               drafts, hits?
- *                                      +--> FILE
+ *                                      +--> FILE, limit of copying
  */
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
+#include "hindsight.h"
 #include "live_internal.h"
 #include "replay.h"
 #include "util.h"
@@ -88,6 +90,16 @@ static int replay_one(const live *s, live_run *r, spec_drafter *d, const trace *
     return rc == SPEC_OK ? EXIT_DONE : model_exit_code(rc);
 }
 
+/* Side by side, requests see of one another what replay's order does not tell. */
+static int find_limit(live *s, const trace *t) {
+    hindsight h = {.limit = NAN};
+    hindsight_options o = {.shared = true, .budget = (uint32_t)s->budget};
+    int rc = s->batch == 1 ? hindsight_run(&h, t, &o) : SPEC_OK;
+    s->copy_limit = h.limit;
+    if (rc != SPEC_OK) bench_complain("copying limit: %s", spec_strerror(rc));
+    return model_exit_code(rc);
+}
+
 int live_record(live *s) {
     trace t;
     if (engine_trace(&s->run[0].run, &s->engine, &t) != SPEC_OK) {
@@ -95,6 +107,7 @@ int live_record(live *s) {
         return EXIT_CHECK;
     }
     int code = write_record(s, &t);
+    if (code == EXIT_DONE) code = find_limit(s, &t);
     for (size_t i = 1; i < s->n_runs && code == EXIT_DONE && t.n; i++) {
         spec_drafter *d = NULL;
         code = live_open_drafter(s, s->run[i].drafter, &d);

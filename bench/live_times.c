@@ -87,6 +87,7 @@ int live_times_finish(const live_times *t, live *s) {
         uint64_t decode = sum(r->decode_ns, t->responses);
         r->speedup = ratio(sum(plain->decode_ns, t->responses), decode);
         r->speedup_total = ratio(sum(plain->total_ns, t->responses), sum(r->total_ns, t->responses));
+        r->break_even = metrics_tokens_per_step(&r->run.m.total) / r->speedup;
         r->tokens_per_second = 1e9 * ratio(r->run.m.total.out, decode);
         int rc = interval(r, plain, t->responses, s->seed);
         if (rc != SPEC_OK) return rc;

@@ -170,7 +170,7 @@ static int open_tensors(logits *l, const char *path, spec_message *why) {
 }
 
 int logits_open(logits *out, const char *path, spec_message *why) {
-    memset(out, 0, sizeof *out);
+    *out = (logits){.path = path};
     int rc = npy_is(path) ? open_npy(out, path, why) : open_tensors(out, path, why);
     if (rc != SPEC_OK) logits_close(out);
     return rc;
@@ -192,8 +192,7 @@ int logits_row(const logits *l, size_t i, float *out, spec_message *why) {
     }
     for (size_t k = 0; k < l->vocab; k++)
         if (!isfinite(out[k]))
-            return specp_fail(why, SPEC_ERR_CORRUPT,
-                              "the recorded logits hold what is no finite number at position %zu, token %zu",
-                              i, k);
+            return specp_fail(why, SPEC_ERR_CORRUPT, "%s: position %zu, token %zu: expected a finite number",
+                              l->path, i, k);
     return SPEC_OK;
 }

@@ -10,6 +10,7 @@
 #include "spec_tensors.h"
 
 typedef struct logits {
+    const char *path; /* borrowed */
     size_t n, vocab;
     spec_token *token; /* (n) that the file itself holds, or NULL */
     npy array;         /* one of these two holds them */
@@ -17,7 +18,8 @@ typedef struct logits {
     const spec_tensor *tensor;
 } logits;
 
-/* Errors as of npy_open and spec_tensors_open; *why names the file and what was expected. */
+/* Errors as of npy_open and spec_tensors_open; *why names the file and what was expected.
+ * The path must live as long. */
 int logits_open(logits *out, const char *path, spec_message *why);
 void logits_close(logits *l);
 

@@ -59,12 +59,12 @@ static int unknown(const char *word) {
 static int help_drafters(void) {
     const char *name;
     printf("A drafter is NAME or NAME:key=value,key=value. The names:\n");
-    for (size_t i = 0; (name = spec_drafter_builtin(i)); i++) printf("\n%s\n", spec_drafter_help(name));
+    for (size_t i = 0; (name = spec_drafter_builtin(i)); i++) printf("\n%s", spec_drafter_help(name));
     return EXIT_DONE;
 }
 
 int cmd_help(int argc, char **argv) {
-    if (argc < 2 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || argv[1][0] == '-') {
         usage(stdout);
         return EXIT_DONE;
     }
@@ -79,7 +79,7 @@ int cmd_help(int argc, char **argv) {
     }
     const char *text = spec_drafter_help(argv[1]);
     if (!text) return unknown(argv[1]);
-    printf("%s\n", text);
+    fputs(text, stdout);
     return EXIT_DONE;
 }
 

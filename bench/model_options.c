@@ -43,7 +43,9 @@ int model_options_check(const cli_command *c, model_options *m) {
     if (m->isa && spec_target_isa(m->isa, &m->target.isa) != SPEC_OK)
         return cli_complain(c, "--isa: expected scalar, avx2, avx512 or avx512-vnni, found '%s'", m->isa);
     int rc = check_kv(c, m);
-    return rc == CLI_RUN ? check_matmul(c, m) : rc;
+    if (rc == CLI_RUN) rc = check_matmul(c, m);
+    if (rc == CLI_RUN && m->target.matmul != SPEC_MATMUL_EXACT) openblas_core_ensure();
+    return rc;
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -73,7 +75,6 @@ int model_open(spec_target **out, const model_options *m, bool quiet) {
     progress p = {.path = m->path};
     spec_message why = {""};
     bool shown = !quiet && isatty(STDERR_FILENO);
-    if (o.matmul != SPEC_MATMUL_EXACT) openblas_core_ensure();
     if (shown) {
         o.progress = progress_line;
         o.user = &p;
@@ -112,12 +113,12 @@ void model_kernels(const spec_target *t, FILE *out) {
                 u.bytes ? fmt_bytes((double)u.bytes).text : "-", u.kernel, u.slower ? " (slower)" : "");
 }
 
-void model_warn_slower(const spec_target *t, FILE *out) {
+void model_warn_slower(const spec_target *t) {
     spec_kernel_use u;
     for (size_t i = 0; spec_target_kernel(t, i, &u) == SPEC_OK; i++)
         if (u.slower)
-            fprintf(out, "warning: %s (%s) runs on %s: %s\n", u.operation, spec_type_name(u.type), u.kernel,
-                    u.slower);
+            bench_complain("warning: %s (%s) runs on %s: %s", u.operation, spec_type_name(u.type), u.kernel,
+                           u.slower);
 }
 
 static json_t *kernels_json(const spec_target *t) {

@@ -46,12 +46,13 @@ typedef struct model_options {
             NULL                                                                                             \
     }
 
-/* Turns the words into target options. CLI_RUN, or CLI_BAD after a message. */
+/* Turns the words into target options. CLI_RUN, or CLI_BAD after a message. Where OpenBLAS
+ * is wanted and would run below the processor, the program starts itself again
+ * (openblas_core.h): here, before pipes are read, which cannot be read twice. */
 int model_options_check(const cli_command *c, model_options *m);
 
-/* Opens the model, with a progress line on a terminal unless quiet. Where OpenBLAS
- * is wanted and would run below the processor, the program starts itself again
- * (openblas_core.h). An exit code; a message was printed unless it is EXIT_DONE. */
+/* Opens the model, with a progress line on a terminal unless quiet. An exit code; a
+ * message was printed unless it is EXIT_DONE. */
 int model_open(spec_target **out, const model_options *m, bool quiet);
 
 /* The exit code that a failure of the target means. */
@@ -61,9 +62,9 @@ int model_exit_code(int err);
 void model_describe(const spec_target *t, FILE *out);
 /* A table of the kernels that each operation runs on. */
 void model_kernels(const spec_target *t, FILE *out);
-/* A line for each operation that runs slower than this processor could, with the
- * reason; nothing where there is none. */
-void model_warn_slower(const spec_target *t, FILE *out);
+/* A line on stderr for each operation that runs slower than this processor could, with
+ * the reason; nothing where there is none. */
+void model_warn_slower(const spec_target *t);
 
 /* "model": {...} and "kernels": [...]. */
 void model_put_json(jout *x, const spec_target *t);

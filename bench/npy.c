@@ -218,7 +218,9 @@ void npy_close(npy *a) {
 
 bool npy_is(const char *path) {
     char head[MAGIC_SIZE];
-    FILE *f = fopen(path, "rb");
+    struct stat st;
+    bool file = stat(path, &st) == 0 && S_ISREG(st.st_mode); /* of a pipe nothing may be taken */
+    FILE *f = file ? fopen(path, "rb") : NULL;
     bool yes = f && fread(head, 1, sizeof head, f) == sizeof head && memcmp(head, MAGIC, sizeof head) == 0;
     if (f) fclose(f);
     return yes;

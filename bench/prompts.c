@@ -42,6 +42,18 @@ bool prompts_have_text(const prompts *p) {
     return false;
 }
 
+int prompts_check_ids(const prompts *p, const char *path, size_t vocab, spec_message *why) {
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t k = 0; k < p->item[i].n_tokens; k++)
+            if ((size_t)p->item[i].token[k] >= vocab)
+                return specp_fail(why, SPEC_ERR_INVALID,
+                                  "%s: prompt %zu%s%s: token %d at %zu; expected ids below %zu, the model's "
+                                  "vocabulary",
+                                  path, i + 1, *p->item[i].id ? " " : "", p->item[i].id,
+                                  (int)p->item[i].token[k], k, vocab);
+    return SPEC_OK;
+}
+
 /* Takes what *q holds on success. */
 static int push(prompts *p, const prompt *q) {
     prompt *grown = bench_grow(p->item, &p->cap, p->n + 1, sizeof *grown);

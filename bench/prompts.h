@@ -38,6 +38,9 @@ int prompts_parse(prompts *out, const char *name, const char *text, size_t n, bo
 int prompts_add(prompts *p, const char *id, const char *group, const char *turn, const spec_token *token,
                 size_t n_tokens);
 
+/* SPEC_ERR_INVALID, *why names path, prompt and place, where an id is not below vocab. */
+int prompts_check_ids(const prompts *p, const char *path, size_t vocab, spec_message *why);
+
 /* Keeps the first n. */
 void prompts_cut(prompts *p, size_t n);
 void prompts_free(prompts *p);

@@ -8,6 +8,20 @@
 
 static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
 
+/* How tokens are chosen. */
+static void law(const live *s, FILE *out) {
+    if (s->temperature > 0) {
+        fprintf(out, "seed %llu\ntemperature %g", (unsigned long long)s->seed, s->temperature);
+        if (s->top_k) fprintf(out, ", top-k %llu", (unsigned long long)s->top_k);
+        if (s->top_p < 1) fprintf(out, ", top-p %g", s->top_p);
+        if (s->min_p > 0) fprintf(out, ", min-p %g", s->min_p);
+    } else {
+        fputs("greedy", out);
+    }
+    if (s->penalty > 0 && s->penalty != 1) fprintf(out, ", repetition penalty %g", s->penalty);
+    fputc('\n', out);
+}
+
 static void heading(const live *s, FILE *out) {
     uint64_t asked = 0;
     const engine_run *plain = &s->run[0].run;
@@ -19,21 +33,17 @@ static void heading(const live *s, FILE *out) {
     fprintf(out, "specbench %s, budget %llu, batch %llu, %llu round%s, ", s->command,
             (unsigned long long)s->budget, (unsigned long long)s->batch, (unsigned long long)s->repeat,
             plural((size_t)s->repeat));
-    if (s->temperature > 0)
-        fprintf(out, "temperature %s, seed %llu\n", fmt_real(s->temperature, 2).text,
-                (unsigned long long)s->seed);
-    else
-        fprintf(out, "greedy\n");
+    law(s, out);
     model_describe(s->target, out);
     fprintf(out, "prompts  %s: %s request%s, %s prompt and %s response tokens\n", s->prompts.name,
             fmt_count(answered).text, plural(answered), fmt_count(asked).text,
             fmt_count(plain->m.total.out).text);
     if (plain->left_out)
-        fprintf(out, "         left out: %s that do not fit the context\n", fmt_count(plain->left_out).text);
+        fprintf(out, "         left out: %s, empty or too long for the context\n",
+                fmt_count(plain->left_out).text);
     if (s->prompts.n_bad)
         fprintf(out, "         left out: %s faulty line%s, the first: %s\n", fmt_count(s->prompts.n_bad).text,
                 plural(s->prompts.n_bad), s->prompts.first_bad);
-    model_warn_slower(s->target, out);
 }
 
 static const char *same_word(const live *s, const live_run *r) {
@@ -68,20 +78,34 @@ static uint64_t verify_sum(const engine_run *r) {
     return ns;
 }
 
-static void cost_table(const live *s, FILE *out) {
-    fprintf(out, "\n%-*s%27s%10s%11s%12s\n", TABLE_NAME, "", "one pass, ms     ", "drafted", "draft, us",
-            "with prompt");
-    fprintf(out, "%-*s%9s%9s%9s%10s%11s%12s\n", TABLE_NAME, "drafter", "p50", "p99", "share%", "a step",
-            "a step", "speedup");
+static void draft_table(const live *s, FILE *out) {
+    fprintf(out, "\n%-*s%18s%24s%18s\n", TABLE_NAME, "", "tokens a step", "", "us a step");
+    fprintf(out, "%-*s%9s%9s%8s%8s%8s%9s%9s\n", TABLE_NAME, "drafter", "drafted", "kept", "kept%", "limit%",
+            "even", "draft", "update");
     table_rule(out, 80);
+    for (size_t i = 0; i < s->n_runs; i++) {
+        const live_run *r = &s->run[i];
+        const metrics *m = &r->run.m;
+        const metrics_cell *c = &m->total;
+        table_name(out, r->drafter);
+        fprintf(out, "%9s%9s%8s%8s%8s%9s%9s\n", fmt_real(share(c->drafted, c->steps), 1).text,
+                fmt_real(metrics_accepted_per_step(c), 2).text, fmt_percent(metrics_acceptance_rate(c)).text,
+                fmt_percent(metrics_tokens_per_step(c) / s->copy_limit).text, fmt_real(r->break_even, 2).text,
+                fmt_real(m->draft.mean / 1e3, 2).text, fmt_real(m->update.mean / 1e3, 2).text);
+    }
+}
+
+static void cost_table(const live *s, FILE *out) {
+    fprintf(out, "\n%-*s%27s%15s\n", TABLE_NAME, "", "one pass, ms     ", "with prompts");
+    fprintf(out, "%-*s%9s%9s%9s%15s\n", TABLE_NAME, "drafter", "p50", "p99", "share%", "speedup");
+    table_rule(out, TABLE_NAME + 42);
     for (size_t i = 0; i < s->n_runs; i++) {
         const live_run *r = &s->run[i];
         const engine_run *e = &r->run;
         table_name(out, r->drafter);
-        fprintf(out, "%9s%9s%9s%10s%11s%12s\n", fmt_real(e->verify.p50 / 1e6, 2).text,
+        fprintf(out, "%9s%9s%9s%15s\n", fmt_real(e->verify.p50 / 1e6, 2).text,
                 fmt_real(e->verify.p99 / 1e6, 2).text, fmt_percent(share(verify_sum(e), e->decode_ns)).text,
-                fmt_real(share(e->m.total.drafted, e->m.total.steps), 1).text,
-                fmt_real(e->m.draft.mean / 1e3, 2).text, fmt_real(r->speedup_total, 2).text);
+                fmt_real(r->speedup_total, 2).text);
     }
 }
 
@@ -131,8 +155,12 @@ static void legend(const live *s, FILE *out) {
             "          first drafted token right\n"
             "same      output equal to plain decoding's, token for token, in every round\n"
             "rep       replaying the record gives the same acceptance (-: not asked)\n"
+            "kept%%     drafted tokens accepted; limit%%: of the tok/step that copying earlier\n"
+            "          text could reach at best: %s\n"
+            "even      tok/step at which drafting pays here: a step's cost over a plain one's\n"
+            "share%%    time in the model, of decoding\n"
             "memory    %s at most, all drafters together\n",
-            fmt_bytes((double)s->peak_bytes).text);
+            fmt_real(s->copy_limit, 2).text, fmt_bytes((double)s->peak_bytes).text);
 }
 
 void report_live(const live *s, FILE *out) {
@@ -145,6 +173,7 @@ void report_live(const live *s, FILE *out) {
     }
     heading(s, out);
     speed_table(s, out);
+    draft_table(s, out);
     cost_table(s, out);
     pass_table(s, out);
     legend(s, out);

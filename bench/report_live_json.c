@@ -51,6 +51,9 @@ static json_t *run_json(const live *s, const live_run *r) {
     jout_text(&o, "workload", s->prompts.name);
     speeds(&o, s, r);
     metrics_json_cell(&o, &r->run.m.total);
+    jout_real(&o, "hindsight_limit", s->copy_limit);
+    jout_real(&o, "share_of_limit", metrics_tokens_per_step(&r->run.m.total) / s->copy_limit);
+    jout_real(&o, "break_even_tokens_per_step", r->break_even);
     metrics_json_times(&o, "verify_us", r->run.verify);
     jout_put(&o, "passes", passes(&r->run));
     jout_put(&o, "ends", ends(&r->run));
@@ -97,6 +100,7 @@ static json_t *workloads(const live *s) {
     jout_int(&o, "left_out", plain->left_out);
     jout_int(&o, "skipped_bad", s->prompts.n_bad);
     jout_text(&o, "first_bad", s->prompts.first_bad);
+    jout_real(&o, "hindsight_limit", s->copy_limit);
     return jout_append(json_array(), jout_end(o));
 }
 

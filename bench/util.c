@@ -156,9 +156,18 @@ static int write_beside(const char *path, int (*fill)(FILE *f, void *user), void
     return SPEC_ERR_IO;
 }
 
+bool bench_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    bool there = stat(a, &x) == 0;
+    if (!there || stat(b, &y)) return !there && strcmp(a, b) == 0;
+    return S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int bench_check_writable(const char *path, spec_message *why) {
     struct stat st;
     char real[PATH_MAX];
+    if (strcmp(path, "-") == 0)
+        return specp_fail(why, SPEC_ERR_IO, "'-': expected the name of a file (--json alone takes a -)");
     bool there = stat(path, &st) == 0;
     if (there && S_ISDIR(st.st_mode))
         return specp_fail(why, SPEC_ERR_IO, "%s: is a directory; expected the name of a file", path);

@@ -61,4 +61,8 @@ int bench_write_file(const char *path, int (*fill)(FILE *f, void *user), void *u
  * SPEC_ERR_IO with the reason in *why. */
 int bench_check_writable(const char *path, spec_message *why);
 
+/* Whether the two names stand for one file: the same one, however it is written
+ * and linked, or the same name where there is none yet. Never of devices. */
+bool bench_same_file(const char *a, const char *b);
+
 #endif

@@ -22,6 +22,7 @@ static void test_words(void **state) {
     cli_expect("--version", 0, "specbench " SPEC_VERSION_STRING "\n", "");
     cli_expect("--help", 0, "Usage: specbench COMMAND", "");
     cli_expect("help", 0, "replay    acceptance of drafters", "");
+    cli_expect("help --help", 0, "replay    acceptance of drafters", "");
     cli_expect("replya", 2, "", "specbench: there is no command 'replya'; did you mean 'replay'?");
     cli_expect("frobnicate", 2, "",
                "specbench: there is no command 'frobnicate'; 'specbench help' lists them");

@@ -81,6 +81,9 @@ static int set_up(void **state) {
     write_npy("wrong.npy", N);
     row[40 * VOCAB + 7] = NAN;
     write_npy("nan.npy", N);
+    char high[3 * N + 8] = "7 300";
+    for (size_t i = 2; i < N; i++) strcat(high, " 7");
+    cli_write("high", high);
     return 0;
 }
 
@@ -104,7 +107,12 @@ static void test_gate_usage(void **state) {
         {"gate -m @/none.gguf @/m.npy --tokens-file @/ids", "none.gguf"},
         {"gate -m @/m.gguf @/m.npy --tokens-file @/none", "none: cannot open"},
         {"gate -m @/m.gguf @/m.npy --tokens-file @/ids9", "ids9: 9 ids for logits of 100 positions"},
-        {"gate -m @/m.gguf @/nan.npy --tokens-file @/ids", "no finite number at position 40, token 7"},
+        {"gate -m @/m.gguf @/nan.npy --tokens-file @/ids",
+         "nan.npy: position 40, token 7: expected a finite number"},
+        {"gate -m @/m.gguf @/m.npy --tokens-file @/high",
+         "high: token 1 is 300; expected ids below 300, the vocabulary"},
+        {"gate -m @/m.gguf @/m.npy --tokens-file @/ids --json @/./ids", "--json: would overwrite"},
+        {"gate -m @/m.gguf @/m.npy --tokens-file @/ids --json @/m.npy", "--json: would overwrite"},
         {"gate -m @/m.gguf @/good.jsonl --tokens-file @/ids", "good.jsonl"},
         {"gate -m @/good.jsonl @/m.npy --tokens-file @/ids", "good.jsonl"},
         {"gate -m @/small.gguf @/m.npy --tokens-file @/ids", "a vocabulary of 300; this model's is 260"},
@@ -210,6 +218,16 @@ static void test_gate_warns(void **state) {
     cli_release(&r);
 }
 
+/* From a pipe as from a file, also where OpenBLAS makes the program start again. */
+static void test_gate_pipe(void **state) {
+    (void)state;
+    cli_result r = cli_run("--version; cat @/ids | ${SPECBENCH:-build/specbench} gate -q -m @/m.gguf @/m.npy "
+                           "--tokens-file /dev/stdin");
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.err, "");
+    cli_release(&r);
+}
+
 /* ---- other engines' logits ----------------------------------------------- */
 
 static void test_golden(void **state) {
@@ -253,8 +271,22 @@ static void test_train(void **state) {
     cli_expect("train target --random tiny --type Q9 -o @/x.gguf", 2, "", "expected one of F32, F16");
     cli_expect("train target --random tiny --arch llma -o @/x.gguf", 2, "", "expected one of llama");
     cli_expect("train target --random tiny -o @/no/such/x.gguf", 2, "", "-o: ");
+    cli_expect("train target --random tiny -o -", 2, "", "expected the name of a file");
     cli_expect("train target --random dim=32,layers=1,heads=2,hidden=32 --type Q8_0 -o @/x.gguf", 0,
                "parameters with random weights", "");
+}
+
+/* Whoever interrupts it finds no half of a model. */
+static void test_train_interrupted(void **state) {
+    (void)state;
+    cli_result r = cli_run("train target --random 1.1B -q -o @/half.gguf & child=$!\n"
+                           "until ls @/half.gguf.* >@/list 2>&1; do sleep 0.01; done\n"
+                           "kill $child; wait $child; echo $? >@/status; ls @/half.gguf*");
+    char *status = support_read_file(cli_at("status"), NULL);
+    assert_string_equal(status, "143\n"); /* ended by the signal */
+    assert_string_equal(r.out, "");
+    free(status);
+    cli_release(&r);
 }
 
 int main(void) {
@@ -262,7 +294,8 @@ int main(void) {
         cmocka_unit_test(test_gate_usage),  cmocka_unit_test(test_gate_tables),
         cmocka_unit_test(test_gate_limits), cmocka_unit_test(test_gate_json),
         cmocka_unit_test(test_gate_warns),  cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_train),
+        cmocka_unit_test(test_train),       cmocka_unit_test(test_train_interrupted),
+        cmocka_unit_test(test_gate_pipe),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }

@@ -24,8 +24,39 @@ static void test_usage(void **state) {
     cli_expect("run -m @/m.gguf --prompt a --chat auto", 2, "", "name one");
     cli_expect("run -m @/m.gguf --prompt a --record @/no/such/file", 2, "", "--record: ");
     cli_expect("run -m @/m.gguf --prompt a --json @/no/such/file", 2, "", "--json: ");
-    cli_expect("run -m @/m.gguf --prompts @/ids.jsonl --record @/ids.jsonl", 2, "", "overwrite the prompts");
-    cli_expect("run -m @/m.gguf --prompt a --record @/a --json @/a", 2, "", "two different files");
+    cli_expect("run -m @/m.gguf --prompt a --record -", 2, "", "'-': expected the name of a file");
+    cli_expect("run -m @/m.gguf --prompt $(printf 'ab\\377')", 2, "", "--prompt: byte 2: expected UTF-8");
+}
+
+/* What a command reads it does not overwrite, however the file is called. */
+static void test_own_files(void **state) {
+    (void)state;
+    static const char *const t[] = {
+        "run -m @/m.gguf --prompts @/ids.jsonl --record @/ids.jsonl",
+        "run -m @/m.gguf --prompts @/ids.jsonl --record @/./ids.jsonl",
+        "run -m @/m.gguf --prompts @/ids.jsonl --json @/../$(basename @)/ids.jsonl",
+        "run -m @/m.gguf --prompt a --record @/m.gguf",
+        "run -m @/m.gguf --prompt a --json @/m.gguf",
+        "run -m @/m.gguf --prompt a --record @/a --json @/a",
+        "profile -m @/m.gguf -o @/./m.gguf",
+        "profile -m @/m.gguf --json @/m.gguf",
+        "profile -m @/m.gguf -o @/a --json @/a",
+        "replay @/other.jsonl @/good.jsonl --json @/good.jsonl",
+        "replay @/other.jsonl --warm @/good.jsonl --json @/good.jsonl",
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) cli_expect(t[i], 2, "", ": would overwrite '");
+    cli_expect("run -m @/m.gguf --prompt a --max-tokens 2 --repeat 1 -q --record /dev/null --json /dev/null",
+               0, "", "");
+}
+
+/* Prompts from a pipe are there still when OpenBLAS made the program start again. */
+static void test_pipe(void **state) {
+    (void)state;
+    cli_result r = cli_run(
+        "--version; cat @/ids.jsonl | ${SPECBENCH:-build/specbench} run -m @/m.gguf --matmul blas --repeat 1 "
+        "--max-tokens 4 -q --prompts /dev/stdin");
+    if (r.code) fail_msg("%s", r.err);
+    cli_release(&r);
 }
 
 static void test_tables(void **state) {
@@ -38,6 +69,7 @@ static void test_tables(void **state) {
     cli_has(r.out, "plain ");
     cli_has(r.out, "suffix ");
     cli_has(r.out, "rows of a pass");
+    cli_has(r.out, "limit%");
     cli_has(r.out, "ask: 5 requests");
     cli_release(&r);
     r = cli_run("run -m @/m.gguf --prompt hello --max-tokens 4 -q");
@@ -56,6 +88,10 @@ static void check_run(const json_t *run, const char *drafter, bool drafts) {
     assert_true(cli_number(cli_member(run, "verify_us"), "mean") > 0);
     assert_true(json_array_size(cli_member(run, "passes")) > 0);
     assert_non_null(cli_member(run, "position_conditional"));
+    double tokens = cli_number(run, "tokens_per_step"), limit = cli_number(run, "hindsight_limit");
+    assert_true(limit >= 1);
+    cli_is_number(run, "share_of_limit", tokens / limit);
+    cli_is_number(run, "break_even_tokens_per_step", tokens / cli_number(run, "speedup"));
 }
 
 static void test_report(void **state) {
@@ -170,14 +206,15 @@ static void test_bad_prompts(void **state) {
     cli_write("utf8.jsonl", "{\"prompt\":\"\xc3\x28\"}\n");
     cli_expect("run -m @/m.gguf --prompts @/utf8.jsonl", 2, "", "utf8.jsonl:1: not valid UTF-8");
     cli_write("big.jsonl", "{\"prompt\":[1,2,99999]}\n");
-    cli_expect("run -m @/m.gguf --prompts @/big.jsonl", 2, "", "token 99999 at 2; expected ids below");
+    cli_expect("run -m @/m.gguf --prompts @/big.jsonl", 2, "",
+               "big.jsonl: prompt 1: token 99999 at 2; expected ids below");
     cli_write("empty.jsonl", "");
     cli_expect("run -m @/m.gguf --prompts @/empty.jsonl", 2, "", "expected at least one prompt");
-    cli_expect("run -m @/m.gguf --prompts @/ids.jsonl --max-context 4", 2, "", "no prompt fits");
+    cli_expect("run -m @/m.gguf --prompts @/ids.jsonl --max-context 4", 2, "", "ids.jsonl: no prompt fits");
     cli_result r =
         cli_run("run -m @/m.gguf --prompts @/ask.jsonl --max-context 12 --max-tokens 4 --repeat 1");
     assert_int_equal(r.code, 0);
-    cli_has(r.out, "do not fit the context");
+    cli_has(r.out, "too long for the context");
     cli_release(&r);
 }
 
@@ -231,7 +268,8 @@ int main(void) {
         cmocka_unit_test(test_report),         cmocka_unit_test(test_same_text),
         cmocka_unit_test(test_record_replays), cmocka_unit_test(test_ends),
         cmocka_unit_test(test_bad_prompts),    cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_foreign_corpus),
+        cmocka_unit_test(test_foreign_corpus), cmocka_unit_test(test_own_files),
+        cmocka_unit_test(test_pipe),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }
