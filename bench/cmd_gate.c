@@ -106,7 +106,9 @@ static int compare_piece(gate *g, spec_sequence *s, size_t at, float *row, spec_
     size_t n = g->recorded.n - at < PIECE ? g->recorded.n - at : PIECE, vocab = g->recorded.vocab;
     spec_forward_item item = {.sequence = s, .tokens = g->token + at, .n_tokens = n, .all_rows = 1};
     spec_forward_out out;
-    int rc = spec_target_forward(g->target, &item, 1, NULL, &out, why);
+    spec_message said = {""};
+    int rc = spec_target_forward(g->target, &item, 1, NULL, &out, &said);
+    if (rc != SPEC_OK) return specp_fail(why, rc, "%s: %s", g->model.path, said.text);
     for (size_t i = 0; i < n && rc == SPEC_OK; i++) {
         rc = logits_row(&g->recorded, at + i, row, why);
         if (rc == SPEC_OK)
@@ -139,13 +141,13 @@ static const char *verdict(bool missed) { return missed ? "MISSED" : "ok"; }
 static void print_figures(const gate *g, FILE *out) {
     const gate_result *r = &g->result;
     bool bounded = isfinite(g->limits.max_difference);
+    char needed[24] = "-";
+    if (bounded) snprintf(needed, sizeof needed, "%.3g", g->limits.max_difference);
     fprintf(out, "%-24s%12s%10s%12s%14s\n", "", "worst", "position", "mean", "needed");
     fprintf(out, "%-24s%12.6f%10zu%12.6f%14s  %s\n", "cosine", r->min_cosine, r->worst_cosine, r->mean_cosine,
             fmt_real(g->limits.min_cosine, 6).text, verdict(r->cosine_missed));
     fprintf(out, "%-24s%12.3g%10zu%12.3g%14s  %s\n", "largest difference", r->max_difference,
-            r->worst_difference, r->mean_difference,
-            bounded ? fmt_real(g->limits.max_difference, 6).text : "-",
-            bounded ? verdict(r->difference_missed) : "");
+            r->worst_difference, r->mean_difference, needed, bounded ? verdict(r->difference_missed) : "");
     fprintf(out, "%-24s%zu of %zu positions\n", "equal argmax", r->equal, r->n);
     fprintf(out, "%-24s%zu of %zu with a margin above %g x %.3g  %s\n", "of those that must be",
             r->must_equal - r->unequal, r->must_equal, g->limits.margin_factor, r->max_difference,

@@ -105,7 +105,7 @@ static int measure(profile_options *o, spec_target *t) {
     }
     int rc = profile_run(&o->p, t, &why);
     if (o->next_ns) fputs("\r\033[K", stderr);
-    if (rc != SPEC_OK) bench_complain("%s", why.text[0] ? why.text : spec_strerror(rc));
+    if (rc != SPEC_OK) bench_complain("%s: %s", o->model.path, why.text[0] ? why.text : spec_strerror(rc));
     return model_exit_code(rc);
 }
 

@@ -14,6 +14,8 @@ fmt fmt_real(double v, int decimals) {
     return f;
 }
 
+fmt fmt_ratio(double v) { return fmt_real(v, v < 99.995 ? 2 : v < 999.95 ? 1 : 0); }
+
 fmt fmt_percent(double share) { return fmt_real(100 * share, 1); }
 
 fmt fmt_count(uint64_t v) {

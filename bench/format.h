@@ -15,6 +15,7 @@ typedef struct fmt {
 } fmt;
 
 fmt fmt_real(double v, int decimals);
+fmt fmt_ratio(double v);                /* two decimals, fewer from 100 on: "2.05", "118.3" */
 fmt fmt_percent(double share);          /* 0.123 -> "12.3" */
 fmt fmt_count(uint64_t v);              /* 1234567 -> "1,234,567" */
 fmt fmt_range(double low, double high); /* "1.78-1.83" */

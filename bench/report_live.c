@@ -63,8 +63,7 @@ static void speed_table(const live *s, FILE *out) {
         const metrics_cell *c = &r->run.m.total;
         table_name(out, r->drafter);
         fprintf(out, "%8s%8s%12s%9s%6s%6s%6s%5s\n", fmt_real(r->tokens_per_second, 1).text,
-                fmt_real(r->speedup, 2).text,
-                i ? fmt_range(r->speedup_ci95[0], r->speedup_ci95[1]).text : "-",
+                fmt_ratio(r->speedup).text, i ? fmt_range(r->speedup_ci95[0], r->speedup_ci95[1]).text : "-",
                 fmt_real(metrics_tokens_per_step(c), 2).text, fmt_percent(metrics_hit_rate(c)).text,
                 fmt_percent(metrics_top1(c)).text, same_word(s, r), replay_word(r));
     }
@@ -90,7 +89,7 @@ static void draft_table(const live *s, FILE *out) {
         table_name(out, r->drafter);
         fprintf(out, "%9s%9s%8s%8s%8s%9s%9s\n", fmt_real(share(c->drafted, c->steps), 1).text,
                 fmt_real(metrics_accepted_per_step(c), 2).text, fmt_percent(metrics_acceptance_rate(c)).text,
-                fmt_percent(metrics_tokens_per_step(c) / s->copy_limit).text, fmt_real(r->break_even, 2).text,
+                fmt_percent(metrics_tokens_per_step(c) / s->copy_limit).text, fmt_ratio(r->break_even).text,
                 fmt_real(m->draft.mean / 1e3, 2).text, fmt_real(m->update.mean / 1e3, 2).text);
     }
 }
@@ -105,7 +104,7 @@ static void cost_table(const live *s, FILE *out) {
         table_name(out, r->drafter);
         fprintf(out, "%9s%9s%9s%15s\n", fmt_real(e->verify.p50 / 1e6, 2).text,
                 fmt_real(e->verify.p99 / 1e6, 2).text, fmt_percent(share(verify_sum(e), e->decode_ns)).text,
-                fmt_real(r->speedup_total, 2).text);
+                fmt_ratio(r->speedup_total).text);
     }
 }
 

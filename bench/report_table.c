@@ -58,8 +58,8 @@ static void acceptance_table(const session *s, size_t w, FILE *out) {
         fprintf(out, "%9s%12s%6s%6s%6s%7s%6s%8s\n", fmt_real(tps, 2).text,
                 fmt_range(c->ci95[0], c->ci95[1]).text, fmt_percent(metrics_hit_rate(c)).text,
                 fmt_percent(metrics_top1(c)).text, fmt_percent(metrics_acceptance_rate(c)).text,
-                fmt_percent(tps / limit).text, fmt_real(r->cost.break_even, 2).text,
-                fmt_real(r->cost.speedup, 2).text);
+                fmt_percent(tps / limit).text, fmt_ratio(r->cost.break_even).text,
+                fmt_ratio(r->cost.speedup).text);
     }
 }
 
