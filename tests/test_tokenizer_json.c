@@ -69,6 +69,7 @@ static const char *char_file(const char *extra, const char *model_extra) {
 }
 
 #define TOKEN(id, text, special) "{\"id\":" id ",\"content\":\"" text "\",\"special\":" special "}"
+#define UNKNOWN                  "\"unk_token\":\"<unk>\","
 #define SPECIALS                                                                                             \
     "\"added_tokens\":[" TOKEN("0", "<unk>", "true") "," TOKEN("1", "<s>", "true") "," TOKEN("2", "</s>",    \
                                                                                              "true") "],"
@@ -184,7 +185,7 @@ static void test_added_tokens(void **state) {
 static void test_characters(void **state) {
     (void)state;
     const char *legacy = SPECIALS LEGACY TEMPLATE(SPECIAL("<s>") ",", "");
-    spec_tokenizer *t = open_text(char_file(legacy, "\"unk_token\":\"<unk>\",\"byte_fallback\":true,"));
+    spec_tokenizer *t = open_text(char_file(legacy, UNKNOWN "\"byte_fallback\":true,\"fuse_unk\":true,"));
     spec_tokenizer_info i = info_of(t);
     assert_true(i.bos == 1 && i.eos == -1 && i.unknown == 0 && i.add_bos && !i.add_eos && i.adds_space);
     assert_int_equal(spec_tokenizer_kind(t, 3), SPEC_TOKEN_BYTE);
@@ -192,10 +193,14 @@ static void test_characters(void **state) {
     tiny_expect(t, " a</s>a", SPEC_ENCODE_PARSE_SPECIAL, " | a|</s>| a");
     spec_tokenizer_free(t);
 
-    expect(char_file(SPECIALS METASPACE("first", "false"), "\"unk_token\":\"<unk>\","), 1, "a</s>ab",
-           " a|<unk>|ab");
-    expect(char_file(SPECIALS METASPACE("first", "false"), "\"unk_token\":\"<unk>\","), 2, "a</s>ab",
-           " a|</s>|ab");
+    /* Bytes, and one unknown token for several characters, only where the file says so. */
+    expect(char_file(legacy, UNKNOWN "\"byte_fallback\":true,"), 0, "a\nxxa", " a|\n|<unk>|<unk>|a");
+    expect(char_file(legacy, UNKNOWN "\"fuse_unk\":true,"), 0, "a\nxxa", " a|<unk>|a");
+    expect(char_file(legacy, UNKNOWN), 0, "a\nxa", " a|<unk>|<unk>|a");
+
+    const char *fused = UNKNOWN "\"fuse_unk\":true,";
+    expect(char_file(SPECIALS METASPACE("first", "false"), fused), 1, "a</s>ab", " a|<unk>|ab");
+    expect(char_file(SPECIALS METASPACE("first", "false"), fused), 2, "a</s>ab", " a|</s>|ab");
     expect(char_file(SPECIALS METASPACE("always", "false"), ""), 2, "a</s>ab", " a|</s>| a|b");
     expect(char_file(SPECIALS METASPACE("always", "false"), ""), 0, " a", " a");
     expect(char_file(SPECIALS METASPACE("never", "false"), ""), 0, "a  b", "a|  |b");

@@ -98,6 +98,8 @@ struct spec_tokenizer {
     const char *pre;    /* static */
     bool bytewise;      /* BPE over bytes, written in GPT-2's letters */
     bool ignore_merges; /* a word that is a token is that token */
+    bool no_bytes;      /* characters outside the vocabulary do not become bytes */
+    bool each_unknown;  /* the unknown token comes for each of them, not once for several in a row */
     specp_prefix prefix;
     bool prefix_once; /* no blank before a text that has one */
     bool add_bos, add_eos;

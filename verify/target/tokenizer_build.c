@@ -298,7 +298,7 @@ static void make_bytes(spec_tokenizer *t) {
             t->byte[b] = specp_tokenizer_lookup(t, text, specp_write_letter((uint8_t)b, text), NULL, 0);
         } else {
             size_t n = (size_t)snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
-            t->byte[b] = specp_tokenizer_lookup(t, text, n, NULL, 0);
+            t->byte[b] = t->no_bytes ? -1 : specp_tokenizer_lookup(t, text, n, NULL, 0);
             text[0] = (char)b;
             if (t->byte[b] < 0) t->byte[b] = specp_tokenizer_lookup(t, text, 1, NULL, 0);
         }

@@ -252,6 +252,8 @@ static int take_pipeline(spec_tokenizer *t, const specp_pipeline *p, const json_
     t->prefix = p->prefix;
     t->prefix_once = p->prefix_once;
     t->ignore_merges = specp_json_flag(model, "ignore_merges", false);
+    t->no_bytes = !specp_json_flag(model, "byte_fallback", false);
+    t->each_unknown = !specp_json_flag(model, "fuse_unk", false);
     int err = find_name(t, "model.unk_token", specp_json_text(model, "unk_token"), &t->unknown, why);
     if (!err) err = find_name(t, "post_processor: the token before a text", p->bos, &t->bos, why);
     if (!err) err = find_name(t, "post_processor: the token after a text", p->eos, &t->eos, why);

@@ -152,7 +152,7 @@ static void merge_all(specp_merger *m, const char *word) {
     }
 }
 
-/* A symbol that is no token goes out as its bytes, or as the unknown token, once for
+/* A symbol that is no token goes out as its bytes, or as the unknown token, mostly once for
  * several in a row. */
 static int put_symbol(specp_merger *m, const char *word, const specp_symbol *s) {
     const spec_tokenizer *t = m->t;
@@ -163,7 +163,7 @@ static int put_symbol(specp_merger *m, const char *word, const specp_symbol *s) 
         specp_sink_put(&m->sink, t->byte[(uint8_t)word[s->at + i]]);
     bool unknown = s->id < 0 && !bytes;
     if (unknown && t->unknown < 0) return SPEC_ERR_UNSUPPORTED;
-    if (unknown && !m->unknown) specp_sink_put(&m->sink, t->unknown);
+    if (unknown && (!m->unknown || t->each_unknown)) specp_sink_put(&m->sink, t->unknown);
     m->unknown = unknown;
     return SPEC_OK;
 }
