@@ -245,6 +245,12 @@ static void test_refused_tokens(void **state) {
         spec_forward_args args = {.size = sizeof args, .n_taps = 2, .tap_layer = layers[i]};
         refused(w, item, &args, SPEC_ERR_INVALID, i ? "tap 0 wants layer -3" : "tap 1 wants layer 2");
     }
+    spec_forward_args args = {.size = sizeof args, .n_taps = 1};
+    refused(w, item, &args, SPEC_ERR_INVALID, "1 taps, but tap_layer is NULL");
+    refused(w, item, &(spec_forward_args){.no_logits = 1}, SPEC_ERR_INVALID, "args.size is 0, expected");
+    spec_tree hollow = {.n = 2, .cap = 2, .token = token};
+    item.tree = &hollow;
+    refused(w, item, NULL, SPEC_ERR_INVALID, "item 1: its tree has 2 nodes, but an array is NULL");
     spec_sequence_free(s);
     spec_sequence_free(foreign);
     spec_target_free(other);

@@ -239,6 +239,13 @@ static void test_refusals(void **state) {
     assert_refused(&(spec_stop_options){sizeof(spec_stop_options), NULL, 0, nothing, 1},
                    "stop string 0 is empty");
     assert_refused(&(spec_stop_options){0}, "size");
+    struct {
+        spec_stop_options known;
+        size_t more;
+    } later = {{.size = sizeof later}, 1};
+    spec_stop *none = NULL;
+    assert_int_equal(spec_stop_new(&none, &later.known, NULL, NULL), SPEC_ERR_VERSION);
+    assert_null(none);
     assert_int_equal(spec_stop_new(NULL, NULL, NULL, NULL), SPEC_ERR_INVALID);
     spec_stop *s = new_stop(NULL, 0, &S("ab"), 1);
     spec_stop_result r = {.n_text = 99};

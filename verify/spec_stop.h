@@ -61,7 +61,7 @@ typedef struct spec_stop_result {
 typedef struct spec_stop spec_stop;
 
 /* Copies the options. NULL: nothing ends a response. SPEC_ERR_INVALID (a negative token,
- * an empty string), SPEC_ERR_NOMEM. */
+ * an empty string), SPEC_ERR_VERSION (options with fields of a later version), SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_stop_new(spec_stop **out, const spec_stop_options *o,
                                            const spec_allocator *alloc, spec_message *why);
 SPEC_API void spec_stop_free(spec_stop *s); /* NULL is accepted */

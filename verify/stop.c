@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#include "specp.h"
+#include "sampler.h"
 
 typedef struct pattern {
     unsigned char *byte; /* (n) */
@@ -93,10 +93,9 @@ int spec_stop_new(spec_stop **out, const spec_stop_options *o, const spec_alloca
                   spec_message *why) {
     spec_stop_options options = {0};
     if (why) why->text[0] = 0;
-    if (!out || (o && o->size < sizeof *o))
-        return specp_fail(why, SPEC_ERR_INVALID, "expected an out pointer, and options.size to be set");
-    if (o) memcpy(&options, o, sizeof options);
-    int err = check_options(&options, why);
+    if (!out) return specp_fail(why, SPEC_ERR_INVALID, "expected an out pointer");
+    int err = specp_take(&options, sizeof options, o, "options", why);
+    if (!err) err = check_options(&options, why);
     if (err) return err;
     spec_stop *s = specp_calloc(alloc, 1, sizeof *s);
     if (!s) return specp_fail(why, SPEC_ERR_NOMEM, "no memory for stop strings");

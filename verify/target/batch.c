@@ -69,6 +69,10 @@ static int check_item(const spec_target *t, const spec_forward_item *it, size_t 
     if (it->n_tokens == 0 || !it->tokens) {
         return specp_fail(why, SPEC_ERR_INVALID, "item %zu: no token is fed, at least one is needed", item);
     }
+    if (nodes_of(it) && !(it->tree->token && it->tree->parent)) {
+        return specp_fail(why, SPEC_ERR_INVALID, "item %zu: its tree has %zu nodes, but an array is NULL",
+                          item, nodes_of(it));
+    }
     if (nodes_of(it) > SPEC_TREE_MAX_NODES) {
         return specp_fail(why, SPEC_ERR_INVALID, "item %zu: its tree has %zu nodes, at most %d are possible",
                           item, nodes_of(it), SPEC_TREE_MAX_NODES);

@@ -245,6 +245,12 @@ static bool wants_blas(const spec_target *t, const spec_forward_item *items, siz
 }
 
 static int check_args(const spec_target *t, const spec_forward_args *args, spec_message *why) {
+    if (args->size != sizeof *args) {
+        return specp_fail(why, SPEC_ERR_INVALID, "args.size is %zu, expected %zu", args->size, sizeof *args);
+    }
+    if (args->n_taps && !args->tap_layer) {
+        return specp_fail(why, SPEC_ERR_INVALID, "%u taps, but tap_layer is NULL", (unsigned)args->n_taps);
+    }
     for (uint32_t i = 0; i < args->n_taps; i++) {
         int32_t layer = args->tap_layer[i];
         if (layer < -2 || (layer >= 0 && (size_t)layer >= t->model.n_layers)) {

@@ -172,7 +172,7 @@ typedef struct spec_forward_out {
 
 /*
  * Runs the model once. args may be NULL.
- * SPEC_ERR_INVALID (a token outside the vocabulary, a malformed tree, a sequence twice),
+ * SPEC_ERR_INVALID (a token outside the vocabulary, a malformed tree, a sequence twice, a tap of no layer),
  * SPEC_ERR_FULL (a sequence would pass its context: named in *why, with its numbers),
  * SPEC_ERR_CORRUPT (the logits hold NaN: the weights do), SPEC_ERR_NOMEM. On error the
  * sequences are as before (but SPEC_ERR_CORRUPT comes late: trees that waited to be accepted are gone).
