@@ -106,7 +106,9 @@ typedef struct spec_tensors spec_tensors;
  * Every offset, size, dimension, count and name is checked here: what the
  * handle gives out afterwards can be relied on, and any threads may read it. On
  * failure *why names the file, the place and what was expected. (JSON is parsed
- * by jansson, whose memory while it does so is the C library's.)
+ * by jansson, whose memory while it does so is the C library's.) The files must not be cut
+ * short or written to while the handle lives: they are mapped, and the system ends a process that
+ * reads a page that is gone. (Replacing one by another of its name is fine.)
  *
  * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT (truncated, damaged, or of no
  * known format), SPEC_ERR_INVALID (a later part of a split model), SPEC_ERR_VERSION,
