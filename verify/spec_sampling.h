@@ -73,7 +73,7 @@ SPEC_API void spec_sampler_free(spec_sampler *s); /* NULL is accepted */
  * is greedy; `at` is for penalty and mask and may be NULL without them.
  * SPEC_ERR_INVALID: a parameter outside its range, a logit that is NaN or +infinite,
  * or no token left (all are masked or -infinite); *why says which. What the mask
- * returns. p is then as it was.
+ * returns. p is then as it was. O(vocab + n_bias + the penalised tokens) whatever the logits, no allocation.
  */
 SPEC_API SPEC_MUST_CHECK int spec_sampler_law(spec_sampler *s, const spec_sampling *sampling,
                                               const float *logits, const spec_row_place *at, float *p,

@@ -165,6 +165,9 @@ typedef enum spec_format { SPEC_FORMAT_GGUF = 1, SPEC_FORMAT_SAFETENSORS = 2 } s
 
 typedef struct spec_writer spec_writer;
 
+/* Copies path. A regular file there is replaced by _finish, which keeps its permissions.
+ * SPEC_ERR_INVALID (no name in the path, no such format), SPEC_ERR_IO (also where something else
+ * than a regular file is there), SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_writer_new(spec_writer **out, const char *path, spec_format format,
                                              const spec_allocator *alloc, spec_message *why);
 /* Metadata; only strings are possible in safetensors (the others are written as
