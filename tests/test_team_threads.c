@@ -6,6 +6,7 @@
 #define _XOPEN_SOURCE 700
 #include "support.h"
 
+#include <float.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,43 @@ static void test_two_teams(void **state) {
     pthread_join(other, NULL);
 }
 
+/* ---- arithmetic ------------------------------------------------------------ */
+
+#if defined(__SSE__)
+#define FLUSHING 0x8040u /* denormal results and operands are zero */
+#define UPWARD   0x4000u
+
+typedef struct sums {
+    float tiny[8], third[8];
+} sums;
+
+static void compute(void *arg, unsigned thread) {
+    sums *s = arg;
+    volatile float least = FLT_MIN, one = 1.0f;
+    s->tiny[thread] = least / 2 * 2;
+    s->third[thread] = one / 3;
+}
+
+/* Neither what was set when the team was made nor what is set now is seen in a region. */
+static void test_arithmetic_of_the_host(void **state) {
+    (void)state;
+    unsigned before = __builtin_ia32_stmxcsr();
+    for (int late = 0; late < 2; late++) {
+        specp_team *team;
+        sums s;
+        if (!late) __builtin_ia32_ldmxcsr(before | FLUSHING | UPWARD);
+        assert_int_equal(specp_team_new(&team, 8, NULL), 0);
+        __builtin_ia32_ldmxcsr(before | FLUSHING | UPWARD);
+        specp_team_run(team, compute, &s);
+        unsigned after = __builtin_ia32_stmxcsr();
+        __builtin_ia32_ldmxcsr(before);
+        assert_int_equal(after & (FLUSHING | UPWARD), FLUSHING | UPWARD);
+        for (int i = 0; i < 8; i++) assert_true(s.tiny[i] == FLT_MIN && s.third[i] == 1.0f / 3);
+        specp_team_free(team);
+    }
+}
+#endif
+
 /* ---- refusals ------------------------------------------------------------- */
 
 static void test_refusals(void **state) {
@@ -204,9 +242,15 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_item_once), cmocka_unit_test(test_steps_in_order),
-        cmocka_unit_test(test_late_threads),    cmocka_unit_test(test_many_regions),
-        cmocka_unit_test(test_two_teams),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_every_item_once),
+        cmocka_unit_test(test_steps_in_order),
+        cmocka_unit_test(test_late_threads),
+        cmocka_unit_test(test_many_regions),
+        cmocka_unit_test(test_two_teams),
+        cmocka_unit_test(test_refusals),
+#if defined(__SSE__)
+        cmocka_unit_test(test_arithmetic_of_the_host),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 #define MAX_THREADS   256
 #define SPINS         2000 /* pauses before a sleep: about 0.1 ms, the price of a sleep and a wake-up */
@@ -128,6 +131,29 @@ static void wake_some(specp_team *t, room *r) {
     pthread_mutex_unlock(&t->lock);
 }
 
+/* ---- arithmetic ----------------------------------------------------------- */
+
+/* A host may flush denormals (one object linked with -ffast-math does that to the whole process), round in
+ * another way or trap; its threads need not agree. In a region all threads compute as they
+ * were born: to nearest, with denormals and without traps. Returns what was set. */
+static unsigned set_arithmetic(void) {
+#if defined(__SSE__)
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(0x1f80);
+    return before;
+#else
+    return 0;
+#endif
+}
+
+static void reset_arithmetic(unsigned before) {
+#if defined(__SSE__)
+    _mm_setcsr(before);
+#else
+    (void)before;
+#endif
+}
+
 /* ---- a region ------------------------------------------------------------- */
 
 static uint64_t first_of(uint32_t step) { return (uint64_t)step << 32; }
@@ -177,6 +203,7 @@ static void *work(void *arg) {
     worker *w = arg;
     specp_team *t = w->team;
     unsigned seen = 0;
+    (void)set_arithmetic();
     for (;;) {
         wait_until(t, &t->idle, region_changed, seen);
         seen = atomic_load(&t->region);
@@ -200,7 +227,9 @@ void specp_team_run(specp_team *t, void (*fn)(void *arg, unsigned thread), void 
     atomic_store_explicit(&t->working, t->size - 1, memory_order_relaxed);
     begin_region(t);
     t->w[0].step = 0;
+    unsigned arithmetic = set_arithmetic();
     fn(arg, 0);
+    reset_arithmetic(arithmetic);
     wake_all(t, &t->inside);
     wait_until(t, &t->inside, all_finished, 0);
 }

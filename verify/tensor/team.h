@@ -31,7 +31,8 @@ void specp_team_free(specp_team *t);
 unsigned specp_team_size(const specp_team *t);
 
 /* Runs fn(arg, thread) on every thread and waits for all. Not reentrant; one
- * caller at a time. */
+ * caller at a time. Whatever rounding or flushing of denormals the caller has set, in fn
+ * arithmetic is IEEE's. */
 void specp_team_run(specp_team *t, void (*fn)(void *arg, unsigned thread), void *arg);
 
 /* A piece of a loop: items begin..end-1. */
