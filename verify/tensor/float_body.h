@@ -16,7 +16,8 @@
  *        panel    [ ]  [        ]
  *
  * Weights are taken straight from the file, and those that are wanted next are
- * asked for in time; at ragged edges the chunk is copied and padded with zeros.
+ * asked for in time. A chunk is copied as floats where it ends raggedly, then padded
+ * with zeros, and where so many tiles pass that converting each weight once pays.
  * Each sum sees its products in the order of K, whatever the tile.
  */
 #include "kernels.h"
@@ -28,24 +29,29 @@
     F(form, 4, 1)                                                                                            \
     F(form, 4, 2) F(form, 4, 3) F(form, 4, 4) F(form, 4, 5) F(form, 4, 6) F(form, 2, 7) F(form, 2, 8)
 #define MOST_ROWS   4
-#define MOST_TOKENS 8 /* of a batch in one tile, */
-#define GOOD_TOKENS 6 /* and of tiles when there are several */
+#define MOST_TOKENS 8  /* of a batch in one tile, */
+#define GOOD_TOKENS 6  /* and of tiles when there are several; */
+#define MANY        25 /* from here on weights are converted once for all tiles */
 #elif defined(__AVX2__)
 #define TILES(F, form) F(form, 4, 1) F(form, 2, 2) F(form, 2, 3)
 #define MOST_ROWS      4
 #define MOST_TOKENS    3
 #define GOOD_TOKENS    3
+#define MANY           25
 #else
 #define TILES(F, form) F(form, 1, 1)
 #define MOST_ROWS      1
 #define MOST_TOKENS    1
 #define GOOD_TOKENS    1
+#define MANY           2
 #endif
 
 #define CHUNK 32          /* lanes of K that are multiplied before the next row or token */
-#define BATCH 24          /* tokens whose sums wait together */
+#define BATCH 64          /* tokens whose sums wait together */
 #define AHEAD 8           /* rows between what is multiplied and what is asked from memory */
 #define CACHE (768 << 10) /* bytes of activations that stay in the second cache */
+
+#define COPY_STRIDE (CHUNK * sizeof(lanes)) /* bytes from row to row of a chunk that is copied */
 
 typedef lanes (*load_fn)(const char *p);
 LANES_INLINE lanes load_f32(const char *p) { return lanes_load(p); }
@@ -56,7 +62,7 @@ LANES_INLINE lanes load_bf16(const char *p) { return lanes_load_bf16(p); }
 typedef struct operands {
     const char *w;     /* the first row of weights, */
     const char *ahead; /* and of those that memory is asked for meanwhile, */
-    size_t stride;     /* both with as many bytes from row to row; */
+    size_t stride;     /* both with as many bytes from row to row, w unless it is a copy; */
     size_t ahead_step; /* bytes to ask for with each lane of K */
     const float *x;    /* the first token, */
     size_t ldx;        /* floats from token to token */
@@ -64,28 +70,31 @@ typedef struct operands {
     lanes *sums; /* (tokens, SPECP_PANEL) */
 } operands;
 
-/* sums[t][r] += products, r < n_r and t < n_t, both constants; `step` bytes hold 16 weights. */
-LANES_INLINE void tile(const int n_r, const int n_t, load_fn load, const size_t step, const operands *o) {
-    const char *w = o->w, *ahead = o->ahead;
-    const float *x = o->x;
+/* sums[t][r] += products, r < n_r and t < n_t, both constants; `step` bytes hold 16 weights. The operands
+ * are taken by value: they stay in registers when sums are written. */
+LANES_INLINE void tile(const int n_r, const int n_t, load_fn load, const size_t step, const bool copied,
+                       const operands o) {
+    const char *w = o.w, *ahead = o.ahead;
+    const float *x = o.x;
+    const size_t stride = copied ? COPY_STRIDE : o.stride;
     lanes s[MOST_ROWS][MOST_TOKENS];
     LANES_UNROLL
     for (int r = 0; r < n_r; r++) {
         LANES_UNROLL
         for (int t = 0; t < n_t; t++) {
-            s[r][t] = o->sums[t * SPECP_PANEL + r];
+            s[r][t] = o.sums[t * SPECP_PANEL + r];
         }
     }
-    for (size_t k = o->steps; k; k--) {
+    for (size_t k = o.steps; k; k--) {
         lanes a[MOST_ROWS];
         LANES_UNROLL
         for (int r = 0; r < n_r; r++) {
-            a[r] = load(w + (size_t)r * o->stride);
-            SPECP_PREFETCH(ahead + (size_t)r * o->stride);
+            a[r] = load(w + (size_t)r * stride);
+            SPECP_PREFETCH(ahead + (size_t)r * o.stride);
         }
         LANES_UNROLL
         for (int t = 0; t < n_t; t++) {
-            lanes b = lanes_load(x + (size_t)t * o->ldx);
+            lanes b = lanes_load(x + (size_t)t * o.ldx);
             lanes_hold(&b);
             LANES_UNROLL
             for (int r = 0; r < n_r; r++) {
@@ -93,14 +102,14 @@ LANES_INLINE void tile(const int n_r, const int n_t, load_fn load, const size_t 
             }
         }
         w += step;
-        ahead += o->ahead_step;
+        ahead += o.ahead_step;
         x += LANES;
     }
     LANES_UNROLL
     for (int r = 0; r < n_r; r++) {
         LANES_UNROLL
         for (int t = 0; t < n_t; t++) {
-            o->sums[t * SPECP_PANEL + r] = s[r][t];
+            o.sums[t * SPECP_PANEL + r] = s[r][t];
         }
     }
 }
@@ -112,7 +121,11 @@ typedef struct shape {
 } shape;
 
 #define TILE_FUNCTION(form, n_r, n_t)                                                                        \
-    static void form##_tile_##n_t(const operands *o) { tile(n_r, n_t, load_##form, LANES *BYTES_##form, o); }
+    static void form##_tile_##n_t(const operands *o) {                                                       \
+        tile(n_r, n_t, load_##form, LANES *BYTES_##form, false, *o);                                         \
+    }
+#define COPY_FUNCTION(form, n_r, n_t)                                                                        \
+    static void form##_tile_##n_t(const operands *o) { tile(n_r, n_t, load_f32, sizeof(lanes), true, *o); }
 #define TILE_ENTRY(form, n_r, n_t) [n_t] = {form##_tile_##n_t, n_r},
 #define BYTES_f32                  4
 #define BYTES_f16                  2
@@ -121,11 +134,30 @@ typedef struct shape {
 TILES(TILE_FUNCTION, f32)
 TILES(TILE_FUNCTION, f16)
 TILES(TILE_FUNCTION, bf16)
+TILES(COPY_FUNCTION, copy)
 static const shape f32_shapes[] = {TILES(TILE_ENTRY, f32)};
 static const shape f16_shapes[] = {TILES(TILE_ENTRY, f16)};
 static const shape bf16_shapes[] = {TILES(TILE_ENTRY, bf16)};
+static const shape copy_shapes[] = {TILES(TILE_ENTRY, copy)};
 
-/* What lies between memory and registers. */
+/* A panel's chunk of whole rows as floats. */
+typedef void (*convert_fn)(float *to, const char *w, size_t stride, size_t steps);
+LANES_INLINE void convert(load_fn load, const size_t step, float *to, const char *w, size_t stride,
+                          size_t steps) {
+    for (size_t r = 0; r < SPECP_PANEL; r++) {
+        for (size_t k = 0; k < steps; k++) {
+            lanes_store(to + (r * CHUNK + k) * LANES, load(w + r * stride + k * step));
+        }
+    }
+}
+static void convert_f16(float *to, const char *w, size_t stride, size_t steps) {
+    convert(load_f16, LANES * BYTES_f16, to, w, stride, steps);
+}
+static void convert_bf16(float *to, const char *w, size_t stride, size_t steps) {
+    convert(load_bf16, LANES * BYTES_bf16, to, w, stride, steps);
+}
+
+/* What lies between memory and registers: up to 112 KB, on the stack. */
 typedef struct work {
     lanes sums[BATCH * SPECP_PANEL];      /* (tokens, SPECP_PANEL) */
     float w[SPECP_PANEL * CHUNK * LANES]; /* a chunk as floats */
@@ -140,6 +172,7 @@ typedef struct job {
     float *y;
     size_t ldy, element; /* bytes of a weight */
     const shape *shapes;
+    convert_fn convert; /* NULL: weights are floats */
 } job;
 
 /*
@@ -184,14 +217,14 @@ static void pad(const job *j, float *to, const char *w, size_t n_r, size_t k, si
     }
 }
 
-/* One tile after the other down the panel, AHEAD rows in front of them what is asked for: the rest of `soon`,
- * then the beginning of `next`. */
-static void multiply_rows(const shape *s, operands *o, const char *soon, const char *next) {
+/* One tile after the other down the panel, whose rows are `row` bytes apart; AHEAD rows in front of them what
+ * is asked for: the rest of `soon`, then the beginning of `next`. */
+static void multiply_rows(const shape *s, operands *o, size_t row, const char *soon, const char *next) {
     const char *w = o->w;
     lanes *sums = o->sums;
     for (size_t r = 0; r < SPECP_PANEL; r += s->rows) {
         bool wraps = r + AHEAD >= SPECP_PANEL;
-        o->w = w + r * o->stride;
+        o->w = w + r * row;
         o->ahead = wraps ? next + (r + AHEAD - SPECP_PANEL) * o->stride : soon + (r + AHEAD) * o->stride;
         o->sums = sums + r;
         s->run(o);
@@ -203,25 +236,24 @@ static void multiply_rows(const shape *s, operands *o, const char *soon, const c
 static void multiply_chunk(const job *j, work *wk, const char *w, const char *next, size_t n_r, size_t token,
                            size_t n, size_t k, size_t steps) {
     size_t step = LANES * j->element, tiles = n <= MOST_TOKENS ? 1 : (n + GOOD_TOKENS - 1) / GOOD_TOKENS;
-    bool padded = n_r < SPECP_PANEL || (k + steps) * LANES > j->m->n_in;
-    if (padded) {
+    size_t stride = j->m->n_in * j->element;
+    bool ragged = n_r < SPECP_PANEL || (k + steps) * LANES > j->m->n_in;
+    bool copied = ragged || (j->convert && n >= MANY);
+    if (ragged) {
         pad(j, wk->w, w, n_r, k, steps);
+        stride = step = 0; /* rows that are not there are not asked for */
+    } else if (copied) {
+        j->convert(wk->w, w, stride, steps);
     }
     for (size_t i = 0; i < tiles; i++) {
         size_t t = n * i / tiles, n_t = n * (i + 1) / tiles - t;
-        operands o = {.steps = steps, .sums = wk->sums + t * SPECP_PANEL};
+        const char *share = next + steps * step * i / tiles;
+        operands o = {.w = copied ? (const char *)wk->w : w, .stride = stride, .ahead_step = step / tiles};
+        o.steps = steps;
+        o.sums = wk->sums + t * SPECP_PANEL;
         o.x = locate(j, wk, token + t, n_t, k, steps, &o.ldx);
-        if (padded) {
-            o.w = (const char *)wk->w;
-            o.stride = CHUNK * sizeof(lanes);
-            multiply_rows(&f32_shapes[n_t], &o, o.w, o.w);
-        } else {
-            const char *share = next + steps * step * i / tiles;
-            o.w = w;
-            o.stride = j->m->n_in * j->element;
-            o.ahead_step = step / tiles;
-            multiply_rows(&j->shapes[n_t], &o, tiles == 1 ? w : share, share);
-        }
+        multiply_rows(copied ? &copy_shapes[n_t] : &j->shapes[n_t], &o, copied ? COPY_STRIDE : stride,
+                      tiles == 1 ? w : share, share);
     }
 }
 
@@ -260,16 +292,16 @@ static void multiply(const job *j, size_t n_rows, size_t panel0, size_t panel1) 
     }
 }
 
-#define MATMUL(form)                                                                                         \
+#define MATMUL(form, convert)                                                                                \
     static void matmul_##form(const specp_matrix *m, const specp_acts *a, const uint32_t *row_index,         \
                               size_t n_rows, float *y, size_t ldy, size_t panel0, size_t panel1) {           \
-        const job j = {m, a, row_index, y, ldy, BYTES_##form, form##_shapes};                                \
+        const job j = {m, a, row_index, y, ldy, BYTES_##form, form##_shapes, convert};                       \
         multiply(&j, n_rows, panel0, panel1);                                                                \
     }
 
-MATMUL(f32)
-MATMUL(f16)
-MATMUL(bf16)
+MATMUL(f32, NULL)
+MATMUL(f16, convert_f16)
+MATMUL(bf16, convert_bf16)
 
 /* Enters the three kernels as those of `set`. */
 #define ENTER(k, set, isa)                                                                                   \
