@@ -82,8 +82,8 @@ static int add_trace(spec_index *x, const corpus_options *o, const char *path) {
     }
     if (rc != SPEC_OK) return failed(path, rc, why.text);
     if (t.n_bad)
-        bench_complain("%s: left out %zu faulty line%s, the first: %s", path, t.n_bad,
-                       t.n_bad == 1 ? "" : "s", t.first_bad);
+        bench_complain("%s: left out %zu faulty line%s, the first: %s", path, t.n_bad, fmt_plural(t.n_bad),
+                       t.first_bad);
     for (size_t i = 0; i < t.n && rc == SPEC_OK; i++) {
         const trace_request *q = &t.req[i];
         rc = add_sequence(x, q->prompt, o->prompts ? q->n_prompt : 0, q->response, q->n_response);

@@ -2,7 +2,6 @@
 /* specbench profile: what a forward pass of N tokens costs. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "model_options.h"
@@ -17,7 +16,7 @@ typedef struct profile_options {
     uint64_t repeats;
     bool quiet;
     profile p;
-    uint64_t next_ns; /* no progress line before then */
+    bench_line line;
     cli_list operands;
 } profile_options;
 
@@ -90,21 +89,17 @@ static int fit_contexts(profile_options *o, const spec_target *t) {
 
 static void progress_line(void *user, size_t round, const profile_cell *c) {
     profile_options *o = user;
-    if (bench_now_ns() < o->next_ns) return;
-    fprintf(stderr, "\r\033[Kround %zu of %zu: context %zu, batch %zu, N %zu", round, o->p.repeats,
-            c->context, c->batch, c->size);
-    fflush(stderr);
-    o->next_ns = bench_now_ns() + 100000000;
+    bench_line_print(&o->line, "round %zu of %zu: context %zu, batch %zu, N %zu", round, o->p.repeats,
+                     c->context, c->batch, c->size);
 }
 
 static int measure(profile_options *o, spec_target *t) {
     spec_message why = {""};
-    if (!o->quiet && isatty(STDERR_FILENO)) {
-        o->p.progress = progress_line;
-        o->p.user = o;
-    }
+    o->line.wanted = !o->quiet;
+    o->p.progress = progress_line;
+    o->p.user = o;
     int rc = profile_run(&o->p, t, &why);
-    if (o->next_ns) fputs("\r\033[K", stderr);
+    bench_line_clear(&o->line);
     if (rc != SPEC_OK) bench_complain("%s: %s", o->model.path, why.text[0] ? why.text : spec_strerror(rc));
     return model_exit_code(rc);
 }

@@ -18,8 +18,8 @@ typedef struct target_options {
     random_model model;
     const char *output;
     uint64_t threads, seed;
-    bool quiet, shown; /* the progress line */
-    uint64_t next_ns;  /* no progress line before then */
+    bool quiet;
+    bench_line line;
     cli_list operands;
 } target_options;
 
@@ -38,13 +38,9 @@ static void watch_signals(void) {
 
 static bool progress(void *user, uint64_t done, uint64_t of) {
     target_options *o = user;
-    if (interrupt) return false;
-    if (!o->shown || bench_now_ns() < o->next_ns) return true;
-    fprintf(stderr, "\r\033[K%.50s: %s of %s", o->output, fmt_bytes((double)done).text,
-            fmt_bytes((double)of).text);
-    fflush(stderr);
-    o->next_ns = bench_now_ns() + 100000000;
-    return true;
+    bench_line_print(&o->line, "%.50s: %s of %s", o->output, fmt_bytes((double)done).text,
+                     fmt_bytes((double)of).text);
+    return !interrupt;
 }
 
 static int settle(const cli_command *c, target_options *o) {
@@ -56,7 +52,7 @@ static int settle(const cli_command *c, target_options *o) {
     if (!o->output) return cli_complain(c, "expected -o FILE, the model to write");
     o->model.seed = o->seed;
     o->model.threads = o->threads ? (unsigned)o->threads : cores > 0 && cores < 256 ? (unsigned)cores : 1;
-    o->shown = !o->quiet && isatty(STDERR_FILENO);
+    o->line.wanted = !o->quiet;
     o->model.progress = progress;
     o->model.user = o;
     if (random_model_check(&o->model, &why) != SPEC_OK) return cli_complain(c, "%s", why.text);
@@ -69,7 +65,7 @@ static int make_target(target_options *o) {
     uint64_t start = bench_now_ns();
     watch_signals();
     int rc = random_model_write(o->output, &o->model, &why);
-    if (o->next_ns) fputs("\r\033[K", stderr);
+    bench_line_clear(&o->line);
     if (interrupt) {
         signal(interrupt, SIG_DFL);
         raise(interrupt);

@@ -49,6 +49,8 @@ fmt fmt_bytes(double bytes) {
     return f;
 }
 
+const char *fmt_plural(uint64_t n) { return n == 1 ? "" : "s"; }
+
 /* Names come from files: whatever they hold, it must not steer a terminal. */
 static void print_name(FILE *out, const char *name) {
     for (; *name; name++) fputc((unsigned char)*name < ' ' || *name == 127 ? '?' : *name, out);

@@ -21,6 +21,9 @@ fmt fmt_count(uint64_t v);              /* 1234567 -> "1,234,567" */
 fmt fmt_range(double low, double high); /* "1.78-1.83" */
 fmt fmt_bytes(double bytes);            /* "12.3 MB" */
 
+/* "" or "s". */
+const char *fmt_plural(uint64_t n);
+
 /* Prints the first column. A name that is too long gets a line of its own. */
 void table_name(FILE *out, const char *name);
 

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "jout.h"
 #include "live_internal.h"
@@ -90,21 +89,17 @@ typedef struct lap {
     engine **engine;
     engine_run *run; /* where they write */
     spec_message why;
-    bool shown;
-    uint64_t next_ns;
+    bench_line line;
 } lap;
 
 static void progress(lap *r, size_t which, size_t done) {
-    if (!r->shown || bench_now_ns() < r->next_ns) return;
-    r->next_ns = bench_now_ns() + 100000000;
-    fprintf(stderr, "\r\033[K%.24s: round %zu of %llu, %.30s, %zu of %zu requests", r->s->prompts.name,
-            r->number + 1, (unsigned long long)r->s->repeat, r->s->run[which].drafter, done,
-            prompts_requests(&r->s->prompts));
-    fflush(stderr);
+    bench_line_print(&r->line, "%.24s: round %zu of %llu, %.30s, %zu of %zu requests", r->s->prompts.name,
+                     r->number + 1, (unsigned long long)r->s->repeat, r->s->run[which].drafter, done,
+                     prompts_requests(&r->s->prompts));
 }
 
 static int complain(lap *r, size_t which, int rc) {
-    if (r->shown) fputs("\r\033[K", stderr);
+    bench_line_clear(&r->line);
     bench_complain("%s: %s", r->s->run[which].drafter, r->why.text[0] ? r->why.text : spec_strerror(rc));
     return model_exit_code(rc);
 }
@@ -150,7 +145,7 @@ static int close_all(lap *r, int code) {
         if (engine_close(r->engine[i]) != SPEC_OK && code == EXIT_DONE) code = complain(r, i, SPEC_ERR_NOMEM);
         spec_drafter_free(r->drafter[i]);
     }
-    if (r->shown) fputs("\r\033[K", stderr);
+    bench_line_clear(&r->line);
     return code;
 }
 
@@ -170,7 +165,7 @@ static void settle(lap *r, live_times *times) {
 }
 
 static int one_round(live *s, size_t number, live_times *times) {
-    lap r = {.s = s, .number = number, .shown = !s->quiet && isatty(STDERR_FILENO)};
+    lap r = {.s = s, .number = number, .line = {.wanted = !s->quiet}};
     r.drafter = specp_calloc(NULL, s->n_runs, sizeof *r.drafter);
     r.engine = specp_calloc(NULL, s->n_runs, sizeof *r.engine);
     r.run = specp_calloc(NULL, s->n_runs, sizeof *r.run);

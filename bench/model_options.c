@@ -3,7 +3,6 @@
 #include "model_options.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "format.h"
 #include "openblas_core.h"
@@ -52,16 +51,13 @@ int model_options_check(const cli_command *c, model_options *m) {
 
 typedef struct progress {
     const char *path;
-    uint64_t next_ns; /* not again before then */
+    bench_line line;
 } progress;
 
 static void progress_line(void *user, size_t done, size_t of) {
     progress *p = user;
-    if (bench_now_ns() < p->next_ns) return;
-    fprintf(stderr, "\r\033[K%.50s: preparing weights, %s of %s", p->path, fmt_bytes((double)done).text,
-            fmt_bytes((double)of).text);
-    fflush(stderr);
-    p->next_ns = bench_now_ns() + 100000000;
+    bench_line_print(&p->line, "%.50s: preparing weights, %s of %s", p->path, fmt_bytes((double)done).text,
+                     fmt_bytes((double)of).text);
 }
 
 int model_exit_code(int err) {
@@ -72,15 +68,12 @@ int model_exit_code(int err) {
 
 int model_open(spec_target **out, const model_options *m, bool quiet) {
     spec_target_options o = m->target;
-    progress p = {.path = m->path};
+    progress p = {.path = m->path, .line = {.wanted = !quiet}};
     spec_message why = {""};
-    bool shown = !quiet && isatty(STDERR_FILENO);
-    if (shown) {
-        o.progress = progress_line;
-        o.user = &p;
-    }
+    o.progress = progress_line;
+    o.user = &p;
     int rc = spec_target_open(out, m->path, &o, NULL, &why);
-    if (shown && p.next_ns) fputs("\r\033[K", stderr);
+    bench_line_clear(&p.line);
     if (rc != SPEC_OK) bench_complain("%s", why.text[0] ? why.text : spec_strerror(rc));
     return model_exit_code(rc);
 }
@@ -101,8 +94,8 @@ void model_describe(const spec_target *t, FILE *out) {
     if (i.repacked_bytes)
         fprintf(out, ", %s repacked in %.2f s", fmt_bytes((double)i.repacked_bytes).text, i.repack_seconds);
     fprintf(out, ", loaded in %.2f s\n", i.load_seconds);
-    fprintf(out, "runs     %u thread%s, %s, matrix products %s%s\n", i.threads, i.threads == 1 ? "" : "s",
-            i.isa, matmul_names[i.matmul], i.matmul == SPEC_MATMUL_EXACT ? "" : " (OpenBLAS: not bit-exact)");
+    fprintf(out, "runs     %u thread%s, %s, matrix products %s%s\n", i.threads, fmt_plural(i.threads), i.isa,
+            matmul_names[i.matmul], i.matmul == SPEC_MATMUL_EXACT ? "" : " (OpenBLAS: not bit-exact)");
 }
 
 void model_kernels(const spec_target *t, FILE *out) {

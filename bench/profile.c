@@ -244,14 +244,6 @@ static int make_tokens(bench_state *b) {
     return SPEC_OK;
 }
 
-static double load_now(void) {
-    double load = -1;
-    FILE *f = fopen("/proc/loadavg", "r");
-    if (!f || fscanf(f, "%lf", &load) != 1) load = -1;
-    if (f) fclose(f);
-    return load;
-}
-
 static int state_init(bench_state *b) {
     profile *p = b->p;
     size_t n_nodes = largest(&p->sizes);
@@ -286,7 +278,7 @@ static void state_release(bench_state *b) {
 
 int profile_run(profile *p, spec_target *t, spec_message *why) {
     bench_state b = {.p = p, .t = t, .why = why, .info = {.size = sizeof b.info}};
-    p->load = load_now();
+    p->load = bench_load();
     int rc = state_init(&b);
     for (size_t round = 0; round <= p->repeats && rc == SPEC_OK; round++) rc = run_round(&b, round);
     for (size_t i = 0; i < p->n_cells && rc == SPEC_OK; i++) {

@@ -37,7 +37,7 @@ static void print_grid(const profile *p, FILE *out) {
         const profile_cell *c = &p->cell[i];
         if (i % p->sizes.n == 0) {
             fprintf(out, "\ncontext %s, %zu sequence%s\n", fmt_count(c->context).text, c->batch,
-                    c->batch == 1 ? "" : "s");
+                    fmt_plural(c->batch));
             fprintf(out, "%5s%7s%11s%10s%10s%8s%11s%15s\n", "N", "rows", "median ms", "low", "high",
                     "T(N)/T1", "tokens/s", "of the limit");
         }
@@ -178,7 +178,7 @@ int profile_cost_model(FILE *out, void *user) {
     const char *path = spec_tensors_path(spec_target_tensors(r->t)), *slash = strrchr(path, '/');
     char name[400];
     snprintf(name, sizeof name, "%.200s, %u thread%s, context %zu, batch %zu",
-             slash && slash[1] ? slash + 1 : path, i.threads, i.threads == 1 ? "" : "s", p->cell[0].context,
+             slash && slash[1] ? slash + 1 : path, i.threads, fmt_plural(i.threads), p->cell[0].context,
              p->cell[0].batch);
     jout o = jout_begin();
     jout_text(&o, "schema", "specbench-cost/1");

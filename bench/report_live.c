@@ -6,8 +6,6 @@
 #include "format.h"
 #include "live.h"
 
-static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
-
 /* How tokens are chosen. */
 static void law(const live *s, FILE *out) {
     if (s->temperature > 0) {
@@ -32,18 +30,18 @@ static void heading(const live *s, FILE *out) {
     }
     fprintf(out, "specbench %s, budget %llu, batch %llu, %llu round%s, ", s->command,
             (unsigned long long)s->budget, (unsigned long long)s->batch, (unsigned long long)s->repeat,
-            plural((size_t)s->repeat));
+            fmt_plural(s->repeat));
     law(s, out);
     model_describe(s->target, out);
     fprintf(out, "prompts  %s: %s request%s, %s prompt and %s response tokens\n", s->prompts.name,
-            fmt_count(answered).text, plural(answered), fmt_count(asked).text,
+            fmt_count(answered).text, fmt_plural(answered), fmt_count(asked).text,
             fmt_count(plain->m.total.out).text);
     if (plain->left_out)
         fprintf(out, "         left out: %s, empty or too long for the context\n",
                 fmt_count(plain->left_out).text);
     if (s->prompts.n_bad)
         fprintf(out, "         left out: %s faulty line%s, the first: %s\n", fmt_count(s->prompts.n_bad).text,
-                plural(s->prompts.n_bad), s->prompts.first_bad);
+                fmt_plural(s->prompts.n_bad), s->prompts.first_bad);
 }
 
 static const char *same_word(const live *s, const live_run *r) {

@@ -9,15 +9,13 @@
 #include "format.h"
 #include "session.h"
 
-static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
-
 static void left_out(const trace *t, FILE *out) {
     if (t->n_empty)
         fprintf(out, "  left out: %s request%s with an empty response\n", fmt_count(t->n_empty).text,
-                plural(t->n_empty));
+                fmt_plural(t->n_empty));
     if (t->n_bad)
         fprintf(out, "  left out: %s faulty line%s, the first: %s\n", fmt_count(t->n_bad).text,
-                plural(t->n_bad), t->first_bad);
+                fmt_plural(t->n_bad), t->first_bad);
 }
 
 static void settings_heading(const session *s, FILE *out) {
@@ -28,7 +26,7 @@ static void settings_heading(const session *s, FILE *out) {
     fputc('\n', out);
     for (size_t i = 0; i < s->n_warm; i++) {
         fprintf(out, "warmed with %s: %s request%s\n", s->warm[i].name, fmt_count(s->warm[i].n).text,
-                plural(s->warm[i].n));
+                fmt_plural(s->warm[i].n));
         left_out(&s->warm[i], out);
     }
 }
@@ -41,7 +39,7 @@ static void workload_heading(const session *s, size_t w, FILE *out) {
         response += t->req[i].n_response;
     }
     fprintf(out, "\n%s: %s request%s, %s prompt and %s response tokens\n", t->name, fmt_count(t->n).text,
-            plural(t->n), fmt_count(prompt).text, fmt_count(response).text);
+            fmt_plural(t->n), fmt_count(prompt).text, fmt_count(response).text);
     left_out(t, out);
 }
 

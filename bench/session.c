@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "jout.h"
 #include "replay.h"
@@ -170,21 +169,13 @@ static int check_drafters(const session *s) {
 /* ---- the progress line --------------------------------------------------- */
 
 typedef struct progress {
-    bool shown; /* there is a terminal, and it is wanted */
+    bench_line line;
     const char *workload, *drafter;
-    uint64_t next_ns; /* not again before then */
 } progress;
 
 static void progress_line(void *user, size_t done, size_t of) {
     progress *p = user;
-    if (!p->shown || bench_now_ns() < p->next_ns) return;
-    fprintf(stderr, "\r\033[K%.30s: %.30s, %zu of %zu requests", p->workload, p->drafter, done, of);
-    fflush(stderr);
-    p->next_ns = bench_now_ns() + 100000000;
-}
-
-static void progress_clear(const progress *p) {
-    if (p->shown) fputs("\r\033[K", stderr);
+    bench_line_print(&p->line, "%.30s: %.30s, %zu of %zu requests", p->workload, p->drafter, done, of);
 }
 
 /* ---- running ------------------------------------------------------------- */
@@ -257,7 +248,7 @@ static int run_all(session *s, progress *p) {
 }
 
 int session_execute(session *s) {
-    progress p = {.shown = !s->quiet && isatty(STDERR_FILENO)};
+    progress p = {.line = {.wanted = !s->quiet}};
     int rc = jout_check(s->json);
     if (rc == EXIT_DONE) rc = check_drafters(s);
     if (rc != EXIT_DONE) return rc;
@@ -268,7 +259,7 @@ int session_execute(session *s) {
         return EXIT_CHECK;
     }
     rc = run_all(s, &p);
-    progress_clear(&p);
+    bench_line_clear(&p.line);
     if (rc != EXIT_DONE) return rc;
     if (!s->quiet) report_tables(s, jout_tables(s->json));
     return jout_report(s->json, report_json, s);

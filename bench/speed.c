@@ -75,15 +75,6 @@ static void measure(const settings *s, speed_report *r, const speed_corpus *c) {
     if (wanted(s, "threads")) speed_run_threads(r, c);
 }
 
-/* Processes that wanted to run in the last minute, this one aside. */
-static double load_before(void) {
-    double load = -1;
-    FILE *f = fopen("/proc/loadavg", "r");
-    if (!f || fscanf(f, "%lf", &load) != 1) load = -1;
-    if (f) fclose(f);
-    return load;
-}
-
 static bool is_directory(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -182,7 +173,7 @@ int cmd_speed(int argc, char **argv) {
                            .n_options = COUNT(option),
                            .examples = examples};
     int rc = cli_parse(&c, argc, argv, &none);
-    speed_report r = {.quick = s.quick, .directory = s.directory, .load = load_before()};
+    speed_report r = {.quick = s.quick, .directory = s.directory, .load = bench_load()};
     r.repeats = s.quick && !s.given_repeats ? 1 : (unsigned)s.repeats;
     const char *sizes = s.tokens ? s.tokens : s.quick ? "100000" : "100000,1000000,3000000";
     if (rc == CLI_RUN && !parse_sizes(&r, sizes))

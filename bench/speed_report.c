@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format.h"
 #include "speed.h"
 #include "util.h"
 
@@ -135,7 +136,7 @@ static void print_single(const speed_report *r, const row *w, FILE *out) {
 
 void speed_print(const speed_report *r, const speed_corpus *c, FILE *out) {
     fprintf(out, "Text: %s. Medians of %u run%s, each in a fresh process, and half the\n", c->name,
-            r->repeats, r->repeats == 1 ? "" : "s");
+            r->repeats, fmt_plural(r->repeats));
     fprintf(out, "range of the runs in percent; last the goal, where there is one.\n\n");
     if (r->load > 0.3)
         fprintf(out, "The machine was not quiet (load %.1f): times are too high, p99 and max most.\n\n",

@@ -69,6 +69,34 @@ void bench_complain(const char *format, ...) {
     fputc('\n', stderr);
 }
 
+void bench_line_print(bench_line *l, const char *format, ...) {
+    va_list ap;
+    uint64_t now = l->wanted ? bench_now_ns() : 0;
+    if (!l->wanted || now < l->next_ns) return;
+    l->wanted = isatty(STDERR_FILENO);
+    if (!l->wanted) return;
+    fputs("\r\033[K", stderr);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fflush(stderr);
+    l->shown = true;
+    l->next_ns = now + 100000000;
+}
+
+void bench_line_clear(bench_line *l) {
+    if (l->shown) fputs("\r\033[K", stderr);
+    l->shown = false;
+}
+
+double bench_load(void) {
+    double load = -1;
+    FILE *f = fopen("/proc/loadavg", "r");
+    if (!f || fscanf(f, "%lf", &load) != 1) load = -1;
+    if (f) fclose(f);
+    return load;
+}
+
 uint64_t bench_rng_next(bench_rng *r) {
     uint64_t x = r->state;
     r->state += 0x9e3779b97f4a7c15u;

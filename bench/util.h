@@ -36,6 +36,19 @@ char *bench_format(const char *format, ...) SPECP_PRINTF(1, 2) SPEC_MUST_CHECK;
 /* "specbench: ..." on stderr, one line. */
 void bench_complain(const char *format, ...) SPECP_PRINTF(1, 2);
 
+/* A line on the terminal that long work writes over and over, ten times a second at most:
+ * {.wanted = true} unless the user wants quiet. In a pipe there is none. */
+typedef struct bench_line {
+    bool wanted, shown;
+    uint64_t next_ns; /* not again before then */
+} bench_line;
+
+void bench_line_print(bench_line *l, const char *format, ...) SPECP_PRINTF(2, 3);
+void bench_line_clear(bench_line *l);
+
+/* Processes that wanted to run in the last minute; negative: unknown. */
+double bench_load(void);
+
 /* Numbers from a seed (splitmix64). */
 typedef struct bench_rng {
     uint64_t state;
