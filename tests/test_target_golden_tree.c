@@ -206,7 +206,7 @@ static void check_attention(const specp_kernels *k, const spec_tensors *file, co
             size_t end = (size_t)position[i] + 1, first = window && end > window ? end - window : 0;
             k->scores(q + (head * 8 + i) * 32, 32, 1, k_blocks, SPEC_TYPE_F32, 32, 0, 19,
                       0.17677669529663687f, s, 304);
-            float sum = k->softmax(s, first, end);
+            float sum = k->softmax(s + first, end - first);
             memset(acc, 0, sizeof acc);
             k->values(s, 304, 1, v_rows, SPEC_TYPE_F32, 32, first, end, acc, 32);
             k->scale(acc, 1.0f / sum, 32);

@@ -207,7 +207,7 @@ static void weigh(const work *w) {
             size_t query = i * w->n_heads + h;
             float *s = w->s + query * w->lds + at.first;
             if (cap > 0.0f) k->softcap(s, cap, at.end - at.first);
-            w->sum[query] = k->softmax(s, 0, at.end - at.first);
+            w->sum[query] = k->softmax(s, at.end - at.first);
         }
     }
 }
@@ -301,11 +301,12 @@ static void attend(const specp_run *r, const specp_tile *tile, size_t kv_head, s
     put_results(&w, tile->first, head);
 }
 
+/* Tile after tile on the same K and V, which are still in cache then. */
 static void attend_items(const specp_run *r, size_t begin, size_t end) {
-    size_t n_head_tiles = r->f->plan.n_head_tiles, n_kv = r->m->n_kv_heads;
+    size_t n_tiles = r->part->n_tiles, n_head_tiles = r->f->plan.n_head_tiles;
     for (size_t i = begin; i < end; i++) {
-        size_t tile = i / n_head_tiles / n_kv;
-        attend(r, &r->part->tile[tile], i / n_head_tiles % n_kv, i % n_head_tiles);
+        size_t heads = i / n_tiles;
+        attend(r, &r->part->tile[i % n_tiles], heads / n_head_tiles, heads % n_head_tiles);
     }
 }
 

@@ -64,7 +64,7 @@ static void pick_experts(const specp_run *r, size_t row) {
     float *p = r->f->router + row * n, sum = 0.0f;
     uint32_t *expert = r->f->routing.slot + row * used; /* slots later */
     float *weight = r->f->routing.weight + row * used;
-    r->k->softmax(p, 0, n);
+    r->k->softmax(p, n);
     for (size_t picked = 0; picked < used; picked++) {
         size_t best = n;
         for (size_t e = 0; e < n; e++) {

@@ -138,9 +138,8 @@ typedef struct specp_kernels {
     void (*softcap)(float *x, float cap, size_t n); /* x = cap * tanh(x / cap) */
     /* Rotates n_dim/2 pairs by cos, sin (n_dim/2): pairs (2j, 2j+1), or with neox (j, j + n_dim/2). */
     void (*rope)(float *x, const float *cos, const float *sin, size_t n_dim, bool neox);
-    /* s[first..n) becomes exp(s - max), zeros below first; returns their sum. Lanes by
-     * absolute index, so the result does not depend on what lies below first. */
-    float (*softmax)(float *s, size_t first, size_t n);
+    /* s becomes exp(s - max); returns their sum, in lanes of i % 16 folded by halves. */
+    float (*softmax)(float *s, size_t n);
     spec_token (*argmax)(const float *x, size_t n); /* the lowest index of the largest; NaN never wins */
 
     /* Attention on one KV head, K and V in F16 or F32 (kv_type).

@@ -57,6 +57,8 @@ LANES_INLINE lanes lanes_load_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, to, b));
 }
 
+LANES_INLINE lanes lanes_scale(lanes a, lanes n) { return _mm512_scalef_ps(a, n); }
+
 /* out[i] = the lanes of v[i] folded by halves. Each step folds two registers into one; groups of
  * four that are four apart end up in order. */
 LANES_INLINE void lanes_fold16(const lanes *v, float *out) {
@@ -118,6 +120,18 @@ LANES_INLINE __m256 lanes_widen_bf16(__m128i b) {
 LANES_INLINE lanes lanes_load_bf16(const void *p) {
     const __m128i *b = (const __m128i *)p;
     return (lanes){lanes_widen_bf16(_mm_loadu_si128(b)), lanes_widen_bf16(_mm_loadu_si128(b + 1))};
+}
+
+LANES_INLINE __m256 lanes_scale_part(__m256 a, __m256 n) {
+    const __m256i bias = _mm256_set1_epi32(127);
+    __m256i all = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(all, 1);
+    __m256i rest = _mm256_sub_epi32(all, half);
+    a = _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23)));
+    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
+}
+
+LANES_INLINE lanes lanes_scale(lanes a, lanes n) {
+    return (lanes){lanes_scale_part(a.lo, n.lo), lanes_scale_part(a.hi, n.hi)};
 }
 
 /* As with AVX-512, eight at a time: pairs that are four apart end up in order. */
@@ -202,6 +216,28 @@ LANES_INLINE void lanes_fold16(const lanes *v, float *out) {
 }
 
 #endif
+
+/* The bits of specp_expf, for lanes that are not above 0 or NaN. Two of its steps compile badly: where it limits x,
+ * and, with AVX-512, where it multiplies by 2^n in two steps; lanes_scale does it with one rounding as well. */
+LANES_INLINE lanes lanes_exp(lanes x) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+    const float round = 12582912.0f;
+    lanes c = lanes_max(lanes_set(-105.0f), x); /* NaN stays: the second one then */
+    lanes n = lanes_add(lanes_fma(c, lanes_set(1.44269504f), lanes_set(round)), lanes_set(-round));
+    lanes r = lanes_fma(n, lanes_set(-0.693359375f), c);
+    r = lanes_fma(n, lanes_set(2.12194440e-4f), r);
+    lanes p = lanes_fma(lanes_set(1.9875691e-4f), r, lanes_set(1.3981999e-3f));
+    p = lanes_fma(p, r, lanes_set(8.3334519e-3f));
+    p = lanes_fma(p, r, lanes_set(4.1665795e-2f));
+    p = lanes_fma(p, r, lanes_set(1.6666665e-1f));
+    p = lanes_fma(p, r, lanes_set(0.5f));
+    p = lanes_add(lanes_fma(lanes_mul(p, r), r, r), lanes_set(1.0f));
+    return lanes_scale(p, n);
+#else
+    LANES_EACH x.v[l] = specp_expf(x.v[l]);
+    return x;
+#endif
+}
 
 /* Keeps a value that is used several times in a register: compilers like to load it anew each time. */
 LANES_INLINE void lanes_hold(lanes *a) {

@@ -24,6 +24,7 @@
 #define TILES(F) F(1, 1)
 #endif
 #define TILE_MAX 8
+#define AHEAD    4096 /* bytes between what is read of K or V and what is asked from memory */
 
 /* ---- rows ---------------------------------------------------------------- */
 
@@ -112,32 +113,20 @@ static float largest(const float *x, size_t n) {
     return m;
 }
 
-/* sum + x[i], in lane i % 16, for begin <= i < end; begin is a multiple of 16. */
-static lanes add_up(lanes sum, const float *x, size_t begin, size_t end) {
-    size_t i = begin;
-    for (; i + LANES <= end; i += LANES) {
-        sum = lanes_add(sum, lanes_load(x + i));
+/* Lane l of the sum has elements l, l + 16, ...; a NaN among the scores makes its exponential and the sum NaN. */
+static float op_softmax(float *s, size_t n) {
+    lanes minus_most = lanes_set(-largest(s, n)), sum = lanes_zero();
+    size_t whole = n / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        lanes e = lanes_exp(lanes_add(lanes_load(s + i), minus_most));
+        lanes_store(s + i, e);
+        sum = lanes_add(sum, e);
     }
-    return i < end ? lanes_add(sum, lanes_load_part(x + i, end - i, 0.0f)) : sum;
-}
-
-/*
- * Exponentials and their sum in pieces, so that one's latency is hidden by the
- * other. A NaN among the scores makes its exponential and the sum NaN.
- */
-static float op_softmax(float *s, size_t first, size_t n) {
-    const size_t piece = 256;
-    float m = largest(s + first, n - first);
-    lanes sum = lanes_zero();
-    for (size_t i = 0; i < first; i++) {
-        s[i] = 0.0f;
-    }
-    for (size_t i = first; i < n;) {
-        size_t begin = i / LANES * LANES, end = n - begin < piece ? n : begin + piece;
-        for (; i < end; i++) {
-            s[i] = specp_expf(s[i] - m);
-        }
-        sum = add_up(sum, s, begin, end);
+    if (whole < n) { /* behind the end -infinity, whose exponential adds 0 */
+        lanes rest = lanes_load_part(s + whole, n - whole, -INFINITY);
+        rest = lanes_exp(lanes_add(rest, minus_most));
+        lanes_store_part(s + whole, rest, n - whole);
+        sum = lanes_add(sum, rest);
     }
     return lanes_fold(sum);
 }
@@ -177,7 +166,9 @@ LANES_INLINE void score_tile(const int n_q, const int n_b, load_fn load, const s
         }
         LANES_UNROLL
         for (int b = 0; b < n_b; b++) {
-            lanes positions = load(k + ((size_t)b * head_dim + d) * step);
+            const char *from = k + ((size_t)b * head_dim + d) * step;
+            lanes positions = load(from);
+            SPECP_PREFETCH(from + AHEAD);
             LANES_UNROLL
             for (int i = 0; i < n_q; i++) {
                 sums[i][b] = lanes_fma(each[i], positions, sums[i][b]);
@@ -244,7 +235,9 @@ LANES_INLINE void value_tile(const int n_q, const int n_c, load_fn load, const s
         }
         LANES_UNROLL
         for (int c = 0; c < n_c; c++) {
-            lanes columns = load(v + pos * row + (size_t)c * step);
+            const char *from = v + pos * row + (size_t)c * step;
+            lanes columns = load(from);
+            SPECP_PREFETCH(from + AHEAD);
             LANES_UNROLL
             for (int i = 0; i < n_q; i++) {
                 sums[i][c] = lanes_fma(each[i], columns, sums[i][c]);
