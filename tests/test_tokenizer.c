@@ -189,6 +189,36 @@ static void test_special_tokens(void **state) {
     spec_tokenizer_free(t);
 }
 
+/* What text is merged to, and whole words, are never tokens that stand for something else. */
+static void test_names_are_text(void **state) {
+    (void)state;
+    tiny_spm(&vocab);
+    vocab.add_space = vocab.add_bos = 0;
+    tiny_add(&vocab, "ab", 0, SPEC_TOKEN_NORMAL);
+    tiny_add(&vocab, "abc", 9, SPEC_TOKEN_CONTROL);
+    tiny_add(&vocab, "abd", 9, SPEC_TOKEN_UNUSED);
+    tiny_add(&vocab, "#", 9, SPEC_TOKEN_CONTROL);
+    tiny_add(&vocab, "<0", 0, SPEC_TOKEN_NORMAL);
+    tiny_add(&vocab, "<0x", 0, SPEC_TOKEN_NORMAL);
+    tiny_add(&vocab, "<0x4", 0, SPEC_TOKEN_NORMAL);
+    tiny_add(&vocab, "<0x41", 0, SPEC_TOKEN_NORMAL);
+    spec_tokenizer *t = tiny_open(&vocab);
+    tiny_expect(t, "abcabd#", 0, "ab|c|ab|d|#");
+    size_t n;
+    assert_int_equal(tiny_encode(t, "#", 1, 0, &n)[0], 3 + '#'); /* the byte */
+    tiny_expect(t, "abc#", SPEC_ENCODE_PARSE_SPECIAL, "abc|#");
+    assert_int_equal(tiny_encode(t, "#", 1, SPEC_ENCODE_PARSE_SPECIAL, &n)[0], 264 + 4);
+    tiny_expect(t, "<0x41>", 0, "<0x41|>");
+    spec_tokenizer_free(t);
+    tiny_bpe(&vocab, "llama-bpe");
+    tiny_add(&vocab, "stop", 0, SPEC_TOKEN_CONTROL);
+    vocab.bos = 65;
+    t = tiny_open(&vocab);
+    tiny_expect(t, "stop", 0, "s|t|o|p");
+    tiny_expect(t, "stop", SPEC_ENCODE_PARSE_SPECIAL, "stop");
+    spec_tokenizer_free(t);
+}
+
 /* The same by searching for one token after the other, the longest first, in what is left of
  * the text. Bytes of the text that nothing took are their own tokens. */
 static size_t search_special(const tiny_vocab *v, const char *text, size_t n, bool control, spec_token *out) {
@@ -444,6 +474,7 @@ int main(void) {
         cmocka_unit_test(test_bpe_whole_words),
         cmocka_unit_test(test_bpe_any_bytes),
         cmocka_unit_test(test_special_tokens),
+        cmocka_unit_test(test_names_are_text),
         cmocka_unit_test(test_random_special_tokens),
         cmocka_unit_test(test_random_vocabularies),
         cmocka_unit_test(test_large_texts),

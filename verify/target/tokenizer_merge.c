@@ -66,6 +66,15 @@ static const specp_merge *find_merge(const spec_tokenizer *t, spec_token left, s
     return t->merge[i].pair == pair ? &t->merge[i] : NULL;
 }
 
+/* The token that a stretch of text may become, -1: none. Control tokens, bytes and the unknown
+ * one are not made of the letters of their names. */
+static spec_token text_token(const spec_tokenizer *t, const char *s, size_t n) {
+    spec_token id = specp_tokenizer_lookup(t, s, n, NULL, 0);
+    if (id < 0) return -1;
+    int kind = t->token[id].kind;
+    return kind == SPEC_TOKEN_NORMAL || kind == SPEC_TOKEN_USER ? id : -1;
+}
+
 /* Puts the pair that begins at symbol `left` on the heap, if it makes a token. */
 static void offer(specp_merger *m, const char *word, uint32_t left) {
     const spec_tokenizer *t = m->t;
@@ -79,7 +88,7 @@ static void offer(specp_merger *m, const char *word, uint32_t left) {
         c.key = g->rank;
         c.id = g->result;
     } else {
-        c.id = specp_tokenizer_lookup(t, word + a->at, c.len, NULL, 0);
+        c.id = text_token(t, word + a->at, c.len);
         if (c.id < 0) return;
         c.key = falling(t->token[c.id].score);
     }
@@ -127,8 +136,7 @@ static void split(specp_merger *m, const char *word, size_t n) {
     uint32_t k = 0;
     for (size_t at = 0; at < n; k++) {
         size_t len = symbol_length(t, word + at, n - at);
-        spec_token id =
-            t->bytewise ? t->byte[(uint8_t)word[at]] : specp_tokenizer_lookup(t, word + at, len, NULL, 0);
+        spec_token id = t->bytewise ? t->byte[(uint8_t)word[at]] : text_token(t, word + at, len);
         m->symbol[k] = (specp_symbol){(uint32_t)at, (uint32_t)len, k - 1, k + 1, id};
         at += len;
     }
@@ -174,9 +182,9 @@ static spec_token whole_word(const specp_merger *m, const char *word, size_t n) 
     char *letters = (char *)m->heap;
     size_t k = 0;
     if (n > t->max_text) return -1;
-    if (!t->bytewise) return specp_tokenizer_lookup(t, word, n, NULL, 0);
+    if (!t->bytewise) return text_token(t, word, n);
     for (size_t i = 0; i < n; i++) k += specp_write_letter((uint8_t)word[i], letters + k);
-    return specp_tokenizer_lookup(t, letters, k, NULL, 0);
+    return text_token(t, letters, k);
 }
 
 int specp_merge_word(specp_merger *m, const char *word, size_t n, size_t *bad) {
