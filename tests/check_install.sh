@@ -58,6 +58,16 @@ for source in examples/*.c; do
 done
 if [ "$found" = 0 ]; then not_ok "there are examples"; fi
 
+# The loop on a model file: with drafts the text is that without, and both end where the context does.
+"$stage$prefix/bin/specbench" train target --random tiny,context=100 -q -o "$work/tiny.gguf" >"$work/faults" 2>&1 || true
+for drafter in none suffix; do
+    timeout 60 build/examples/speculate "$work/tiny.gguf" "one two one two one two" "$drafter" \
+        >"$work/$drafter" 2>"$work/log" || cat "$work/log" >>"$work/faults"
+    grep -q 'tokens in' "$work/log" || echo "$drafter: it does not say how many tokens" >>"$work/faults"
+done
+diff "$work/none" "$work/suffix" >>"$work/faults" || true
+verdict "example speculate: the same text with drafts" "$work/faults"
+
 "$MAKE" "${install[@]}" uninstall >"$work/log" 2>&1 || cat "$work/log"
 find "$stage" ! -type d -o -path '*/include/specdec' >"$work/faults"
 verdict "make uninstall leaves nothing" "$work/faults"
