@@ -17,7 +17,7 @@ static spec_target *open_model(const model_world *w, const tiny_model *t, const 
 
 static void defaults(void **state) {
     tiny_model t = tiny_model_of("gemma2");
-    spec_target_info info;
+    spec_target_info info = {.size = sizeof info};
     spec_target *target = open_model(*state, &t, NULL);
     spec_target_get_info(target, &info);
     assert_int_equal(info.size, sizeof info);
@@ -38,6 +38,12 @@ static void defaults(void **state) {
     for (size_t i = 0; i < spec_tensors_count(spec_target_tensors(target)); i++)
         bytes += spec_tensors_at(spec_target_tensors(target), i)->bytes;
     assert_int_equal(info.weight_bytes, bytes);
+    memset(&info, 0x55, sizeof info);
+    info.size = offsetof(spec_target_info, vocab); /* a caller made for an older library */
+    spec_target_get_info(target, &info);
+    assert_string_equal(info.format, "GGUF v3");
+    assert_int_equal(info.size, offsetof(spec_target_info, vocab));
+    assert_int_equal(info.vocab, 0x5555555555555555);
     spec_target_free(target);
     spec_target_free(NULL);
 }
@@ -45,7 +51,7 @@ static void defaults(void **state) {
 static void options(void **state) {
     tiny_model t = tiny_model_of("llama");
     t.type = SPEC_TYPE_Q8_0;
-    spec_target_info info;
+    spec_target_info info = {.size = sizeof info};
     spec_target_options o = {.size = sizeof o,
                              .threads = 3,
                              .kv_type = SPEC_TYPE_F32,
@@ -130,7 +136,7 @@ static void instruction_sets(void **state) {
     assert_int_equal(spec_target_isa(NULL, &mask), SPEC_ERR_NOT_FOUND);
     assert_int_equal(mask, 77);
     for (unsigned i = 0; i < 4; i++) {
-        spec_target_info info;
+        spec_target_info info = {.size = sizeof info};
         spec_target_options o = {.size = sizeof o};
         assert_int_equal(spec_target_isa(names[i], &o.isa), SPEC_OK);
         spec_target *target = open_model(*state, &t, &o);

@@ -77,7 +77,7 @@ SPEC_API SPEC_MUST_CHECK int spec_target_open(spec_target **out, const char *pat
 SPEC_API void spec_target_free(spec_target *t);
 
 typedef struct spec_target_info {
-    size_t size;
+    size_t size;        /* sizeof(spec_target_info), set by the caller */
     const char *arch;   /* "llama" */
     const char *format; /* "GGUF v3" */
     size_t vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff, n_experts, n_experts_used;
@@ -95,6 +95,7 @@ typedef struct spec_target_info {
     spec_token bos, eos;       /* -1: none known (from the model's metadata) */
 } spec_target_info;
 
+/* Fills as much as out->size says. Strings are borrowed. */
 SPEC_API void spec_target_get_info(const spec_target *t, spec_target_info *out);
 /* The model file, for tokenizers and the curious. Borrowed. */
 SPEC_API const spec_tensors *spec_target_tensors(const spec_target *t);

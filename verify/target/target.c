@@ -107,8 +107,8 @@ void spec_target_free(spec_target *t) {
 void spec_target_get_info(const spec_target *t, spec_target_info *out) {
     const specp_model *m = &t->model;
     size_t kv_bytes = spec_type_block_bytes(t->options.kv_type);
-    *out = (spec_target_info){
-        .size = sizeof *out,
+    spec_target_info info = {
+        .size = out->size,
         .arch = m->arch->name,
         .format = spec_tensors_format(m->file),
         .vocab = m->vocab,
@@ -135,6 +135,7 @@ void spec_target_get_info(const spec_target *t, spec_target_info *out) {
         .bos = m->bos,
         .eos = m->eos,
     };
+    memcpy(out, &info, out->size < sizeof info ? out->size : sizeof info);
 }
 
 const spec_tensors *spec_target_tensors(const spec_target *t) { return t->model.file; }
