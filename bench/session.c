@@ -201,7 +201,10 @@ static int run_one(const session *s, session_run *r, progress *p) {
         spec_drafter_get_stats(d, &r->stats);
         spec_drafter_free(d);
     }
-    if (rc != SPEC_OK) return run_failed(s, r, rc, why.text);
+    if (rc != SPEC_OK) {
+        bench_line_clear(&p->line);
+        return run_failed(s, r, rc, why.text);
+    }
     r->cost = cost_model_estimate(&s->cost, &r->m);
     return EXIT_DONE;
 }
