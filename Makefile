@@ -35,7 +35,8 @@ VARIANT ?= plain
 WERROR  ?= 0
 
 CFLAGS_plain := -O2 -g
-CFLAGS_asan  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_asan  := -O1 -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all \
+                -fno-omit-frame-pointer
 CFLAGS_tsan  := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_fuzz  := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 ifeq ($(origin CFLAGS_$(VARIANT)),undefined)
@@ -106,7 +107,8 @@ AVX2   := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ifeq ($(VARIANT)-$(findstring clang,$(CC)),asan-)
 # gcc aligns ASan's second stack for 32 bytes (GCC bug 110027): too little for these vectors.
-AVX512 += --param=asan-use-after-return=0
+# Following every variable through the unrolled kernels would take gcc a minute.
+AVX512 += --param=asan-use-after-return=0 -fno-var-tracking
 endif
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
 $(OBJ)/verify/tensor/%_avx2.o: ARCH := $(AVX2)

@@ -8,6 +8,8 @@
 
 #include <float.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -220,6 +222,29 @@ static void test_arithmetic_of_the_host(void **state) {
 
 /* ---- refusals ------------------------------------------------------------- */
 
+/* ---- signals --------------------------------------------------------------- */
+
+/* A worker leaves signals to the host, but dies of its own faults where the host can see them. */
+static void look_at_signals(void *arg, unsigned thread) {
+    atomic_int *wrong = arg;
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    bool worker = thread > 0;
+    if (sigismember(&blocked, SIGINT) != worker || sigismember(&blocked, SIGALRM) != worker) *wrong = 1;
+    if (sigismember(&blocked, SIGSEGV) || sigismember(&blocked, SIGBUS)) *wrong = 1;
+    if (sigismember(&blocked, SIGFPE) || sigismember(&blocked, SIGILL)) *wrong = 1;
+}
+
+static void test_signals(void **state) {
+    (void)state;
+    specp_team *team;
+    atomic_int wrong = 0;
+    assert_int_equal(specp_team_new(&team, 4, NULL), 0);
+    specp_team_run(team, look_at_signals, &wrong);
+    specp_team_free(team);
+    assert_int_equal(wrong, 0);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     support_heap heap;
@@ -248,6 +273,7 @@ int main(void) {
         cmocka_unit_test(test_many_regions),
         cmocka_unit_test(test_two_teams),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_signals),
 #if defined(__SSE__)
         cmocka_unit_test(test_arithmetic_of_the_host),
 #endif

@@ -253,11 +253,13 @@ static int locks_init(specp_team *t) {
     return SPEC_ERR_NOMEM;
 }
 
-/* The threads take no signals: those are for the host's own. */
+/* The threads take no signals but those of their own faults: the others are for the host's threads. */
 static int start_workers(specp_team *t) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     int err = 0;
     for (unsigned i = 1; i < t->size && !err; i++) {
         t->w[i].index = i;
