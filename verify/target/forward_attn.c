@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-#define QUERIES 16 /* of an item of work, at most */
+#define QUERIES 24 /* of an item of work, at most: two of the largest tiles that kernels have */
 
 /* ---- the plan ------------------------------------------------------------- */
 

@@ -17,13 +17,13 @@
 
 /* TILES(F): F(queries, blocks or columns) for the shapes that the registers hold, widest first. */
 #if defined(__AVX512F__)
-#define TILES(F) F(8, 2) F(4, 4) F(2, 4) F(1, 8)
+#define TILES(F) F(12, 2) F(8, 2) F(4, 4) F(2, 4) F(1, 8)
 #elif defined(__AVX2__)
 #define TILES(F) F(4, 1) F(2, 2) F(1, 4)
 #else
 #define TILES(F) F(1, 1)
 #endif
-#define TILE_MAX 8
+#define TILE_MAX 12
 #define AHEAD    4096 /* bytes between what is read of K or V and what is asked from memory */
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -159,19 +159,20 @@ LANES_INLINE void score_tile(const int n_q, const int n_b, load_fn load, const s
         }
     }
     for (size_t d = 0; d < head_dim; d++) {
-        lanes each[TILE_MAX];
-        LANES_UNROLL
-        for (int i = 0; i < n_q; i++) {
-            each[i] = lanes_set(q[(size_t)i * ldq + d]);
-        }
+        lanes positions[TILE_MAX];
         LANES_UNROLL
         for (int b = 0; b < n_b; b++) {
             const char *from = k + ((size_t)b * head_dim + d) * step;
-            lanes positions = load(from);
+            positions[b] = load(from);
             SPECP_PREFETCH(from + AHEAD);
+            lanes_hold(&positions[b]);
+        }
+        LANES_UNROLL
+        for (int i = 0; i < n_q; i++) {
+            lanes each = lanes_set(q[(size_t)i * ldq + d]);
             LANES_UNROLL
-            for (int i = 0; i < n_q; i++) {
-                sums[i][b] = lanes_fma(each[i], positions, sums[i][b]);
+            for (int b = 0; b < n_b; b++) {
+                sums[i][b] = lanes_fma(each, positions[b], sums[i][b]);
             }
         }
     }
@@ -228,19 +229,20 @@ LANES_INLINE void value_tile(const int n_q, const int n_c, load_fn load, const s
         }
     }
     for (size_t pos = 0; pos < n; pos++) {
-        lanes each[TILE_MAX];
-        LANES_UNROLL
-        for (int i = 0; i < n_q; i++) {
-            each[i] = lanes_set(p[(size_t)i * ldp + pos]);
-        }
+        lanes columns[TILE_MAX];
         LANES_UNROLL
         for (int c = 0; c < n_c; c++) {
             const char *from = v + pos * row + (size_t)c * step;
-            lanes columns = load(from);
+            columns[c] = load(from);
             SPECP_PREFETCH(from + AHEAD);
+            lanes_hold(&columns[c]);
+        }
+        LANES_UNROLL
+        for (int i = 0; i < n_q; i++) {
+            lanes each = lanes_set(p[(size_t)i * ldp + pos]);
             LANES_UNROLL
-            for (int i = 0; i < n_q; i++) {
-                sums[i][c] = lanes_fma(each[i], columns, sums[i][c]);
+            for (int c = 0; c < n_c; c++) {
+                sums[i][c] = lanes_fma(each, columns[c], sums[i][c]);
             }
         }
     }
