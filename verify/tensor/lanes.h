@@ -217,8 +217,9 @@ LANES_INLINE void lanes_fold16(const lanes *v, float *out) {
 
 #endif
 
-/* The bits of specp_expf, for lanes that are not above 0 or NaN. Two of its steps compile badly: where it limits x,
- * and, with AVX-512, where it multiplies by 2^n in two steps; lanes_scale does it with one rounding as well. */
+/* The bits of specp_expf, for lanes that are not above 0 or NaN. Two of its steps compile badly: where it
+ * limits x, and, with AVX-512, where it multiplies by 2^n in two steps; lanes_scale does it with one
+ * rounding as well. */
 LANES_INLINE lanes lanes_exp(lanes x) {
 #if defined(__AVX512F__) || defined(__AVX2__)
     const float round = 12582912.0f;

@@ -113,7 +113,8 @@ static float largest(const float *x, size_t n) {
     return m;
 }
 
-/* Lane l of the sum has elements l, l + 16, ...; a NaN among the scores makes its exponential and the sum NaN. */
+/* Lane l of the sum has elements l, l + 16, ...; a NaN among the scores makes its exponential and the
+ * sum NaN. */
 static float op_softmax(float *s, size_t n) {
     lanes minus_most = lanes_set(-largest(s, n)), sum = lanes_zero();
     size_t whole = n / LANES * LANES;
