@@ -90,7 +90,7 @@ static int reserve_rows(specp_forward *f, const spec_target *t, size_t rows) {
         return SPEC_ERR_NOMEM;
     }
     uintptr_t line = LINE_FLOATS * sizeof(float);
-    lay_out(f, t, rows, (float *)(((uintptr_t)f->store + line - 1) & ~(line - 1)));
+    lay_out(f, t, rows, (float *)(void *)((char *)f->store + (-(uintptr_t)f->store & (line - 1))));
     f->rows = rows;
     return 0;
 }

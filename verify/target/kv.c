@@ -63,7 +63,7 @@ int specp_kv_reserve(specp_kv *kv, size_t n, const spec_allocator *alloc) {
 
 /* part 0 = K, 1 = V */
 static char *part_of(const specp_kv *kv, size_t c, size_t layer, size_t head, size_t part) {
-    char *first = (char *)(((uintptr_t)kv->chunk[c] + LINE - 1) & ~(uintptr_t)(LINE - 1));
+    char *first = (char *)kv->chunk[c] + (-(uintptr_t)kv->chunk[c] & (LINE - 1));
     return first + ((layer * kv->n_heads + head) * 2 + part) * part_bytes(kv);
 }
 

@@ -276,9 +276,9 @@ static void quantise_q6_k(const float *x, specp_q6_k *b) {
     memset(b->q, 0, sizeof b->q);
     memset(b->high, 0, sizeof b->high);
     for (size_t i = 0; i < 256; i++) {
-        size_t half = i / 128, in = i % 128;
-        b->scales[i / 16] = (int8_t)code_of(scale[i / 16], d, -128, 127);
-        int code = code_of(x[i], d * (float)b->scales[i / 16], -32, 31) + 32;
+        size_t half = i / 128, in = i % 128, j = i / 16;
+        b->scales[j] = (int8_t)code_of(scale[j], d, -128, 127);
+        int code = code_of(x[i], d * (float)b->scales[j], -32, 31) + 32;
         b->q[half * 64 + in % 64] |= (uint8_t)((code & 15) << in / 64 * 4);
         b->high[half * 32 + in % 32] |= (uint8_t)(code >> 4 << in / 32 * 2);
     }
@@ -299,7 +299,7 @@ static void quantise_block(spec_type type, const float *x, void *block) {
 
 void specp_quantise(spec_type type, const float *src, void *dst, size_t n_blocks) {
     size_t block = spec_type_block(type), bytes = spec_type_block_bytes(type);
-    float tamed[MAX_BLOCK];
+    float tamed[MAX_BLOCK] = {0};
     for (size_t i = 0; i < n_blocks; i++) {
         tame(src + i * block, tamed, block);
         quantise_block(type, tamed, (char *)dst + i * bytes);
