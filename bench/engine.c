@@ -26,6 +26,17 @@ static void lane_release(lane *l) {
     free(l->commit);
     free(l->piece);
     free(l->accepted);
+    free(l->topk_token);
+    free(l->topk_logprob);
+}
+
+/* Room for what the drafter asks of each row: nothing, mostly. */
+static int lane_init_topk(const engine *e, lane *l) {
+    size_t n = ((size_t)e->s->budget + 1) * e->top_k;
+    if (!n) return SPEC_OK;
+    l->topk_token = specp_calloc(NULL, n, sizeof *l->topk_token);
+    l->topk_logprob = specp_calloc(NULL, n, sizeof *l->topk_logprob);
+    return l->topk_token && l->topk_logprob ? SPEC_OK : SPEC_ERR_NOMEM;
 }
 
 static int lane_init(engine *e, lane *l) {
@@ -37,6 +48,7 @@ static int lane_init(engine *e, lane *l) {
     if (!l->path || !l->commit || !l->piece || !l->accepted) return SPEC_ERR_NOMEM;
     int rc = spec_tree_init(&l->tree, s->budget, 0, 0, NULL);
     if (rc == SPEC_OK) rc = spec_sequence_new(&l->sequence, s->target, 0);
+    if (rc == SPEC_OK) rc = lane_init_topk(e, l);
     if (rc == SPEC_OK) rc = engine_stop_new(e, l);
     return rc;
 }
@@ -265,6 +277,7 @@ static int engine_init(engine *e) {
     e->info.size = sizeof e->info;
     spec_target_get_info(e->s->target, &e->info);
     spec_drafter_needs(e->drafter, &e->needs);
+    e->top_k = e->needs.top_k < e->info.vocab ? e->needs.top_k : (uint32_t)e->info.vocab;
     e->lane = specp_calloc(NULL, batch, sizeof *e->lane);
     e->item = specp_calloc(NULL, batch, sizeof *e->item);
     e->busy = specp_calloc(NULL, batch, sizeof *e->busy);

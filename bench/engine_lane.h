@@ -34,7 +34,9 @@ typedef struct lane {
     spec_token *commit; /* (budget + 1) */
     spec_bytes *piece;  /* (budget + 1) */
     size_t n_commit;
-    uint8_t *accepted; /* (budget) */
+    uint8_t *accepted;      /* (budget) */
+    spec_token *topk_token; /* (budget + 1, top_k) */
+    float *topk_logprob;    /* likewise */
     bool ended;
     engine_end end;
     uint64_t draft_ns, update_ns;
@@ -48,6 +50,7 @@ struct engine {
     spec_message *why;
     spec_target_info info;
     spec_needs needs;
+    uint32_t top_k;        /* what the drafter asks for and the vocabulary has; 0 = not asked */
     spec_sampler *sampler; /* NULL: greedy on the logits as they are */
     lane *lane;            /* (s->batch) */
     spec_forward_item *item;
@@ -64,6 +67,12 @@ int engine_stop_new(const engine *e, lane *l);
 /* engine_step.c: what is left of the lane's draft, given the rows of a pass from row0 on; cache,
  * drafter, response and metrics take it over. pass_ns: the lane's share of the pass. */
 int engine_step(engine *e, lane *l, const spec_forward_out *fw, size_t row0, uint64_t pass_ns);
+
+/* engine_topk.c: the k largest of n logits (k <= n), of equals the lower id first, and the
+ * logarithms of their probabilities. */
+void engine_topk(const float *logits, size_t n, uint32_t k, spec_token *token, float *logprob);
+/* The same for the rows of a lane, into its arrays and the outcome. */
+void engine_topk_rows(const engine *e, lane *l, const float *logits, spec_outcome *o);
 
 /* SPEC_ERR_CORRUPT unless the lane's cache is what a fresh prefill of its tokens makes. */
 int engine_check_cache(engine *e, const lane *l);

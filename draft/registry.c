@@ -19,6 +19,7 @@ static const builtin builtins[] = {
     {"pld", specp_pld_open, specp_pld_help},
     {"ngram-cache", specp_ngram_cache_open, specp_ngram_cache_help},
     {"ngram-mod", specp_ngram_mod_open, specp_ngram_mod_help},
+    {"recycle", specp_recycle_open, specp_recycle_help},
 };
 
 #define N_BUILTIN (sizeof builtins / sizeof builtins[0])

@@ -151,6 +151,7 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
  *   pld       prompt lookup decoding: what followed the last n tokens earlier
  *   ngram-cache   n-gram counts, longest first
  *   ngram-mod     one hash table from n tokens to the next
+ *   recycle       Token Recycling: what the target said after each token last time
  *
  * spec_drafter_help() describes each with its options. On failure *why names
  * the word that was not understood and what was expected.

@@ -18,8 +18,15 @@
 /* Every drafter that works on tokens, in forms that disagree with the model often
  * (random), always agree (oracle), branch (suffix), and in between. */
 static const char *const drafters[] = {
-    "oracle",      "random:width=3,len=3",      "suffix",      "suffix:preset=arctic", "suffix:preset=coreml",
-    "pld:n_max=2", "ngram-mod:n=2,min=1,len=6", "ngram-cache",
+    "oracle",
+    "random:width=3,len=3",
+    "suffix",
+    "suffix:preset=arctic",
+    "suffix:preset=coreml",
+    "pld:n_max=2",
+    "ngram-mod:n=2,min=1,len=6",
+    "ngram-cache",
+    "recycle",
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

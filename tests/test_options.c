@@ -141,7 +141,8 @@ static void test_long_words_are_cut_in_messages(void **state) {
 
 /* ---- the built-in drafters --------------------------------------------------------------- */
 
-static const char *const names[] = {"none", "oracle", "random", "suffix", "pld", "ngram-cache", "ngram-mod"};
+static const char *const names[] = {"none", "oracle",      "random",    "suffix",
+                                    "pld",  "ngram-cache", "ngram-mod", "recycle"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 static void test_every_name_opens(void **state) {
@@ -200,7 +201,7 @@ static void test_open_names_what_it_does_not_understand(void **state) {
     } cases[] = {
         {"nine", SPEC_ERR_NOT_FOUND,
          "there is no drafter 'nine', expected one of none, oracle, random, suffix, pld, "
-         "ngram-cache, ngram-mod"},
+         "ngram-cache, ngram-mod, recycle"},
         {"", SPEC_ERR_NOT_FOUND, "there is no drafter ''"},
         {":len=3", SPEC_ERR_NOT_FOUND, "there is no drafter ''"},
         {"pl", SPEC_ERR_NOT_FOUND, "'pl'"},
@@ -217,6 +218,7 @@ static void test_open_names_what_it_does_not_understand(void **state) {
         {"random:vocab=0", SPEC_ERR_INVALID, "drafter random: option vocab"},
         {"ngram-cache:shared=yes", SPEC_ERR_INVALID, "'yes' is not 0 or 1"},
         {"ngram-mod:size_mb=0", SPEC_ERR_INVALID, "drafter ngram-mod: option size_mb"},
+        {"recycle:nodes=1025", SPEC_ERR_INVALID, "'1025' is not a whole number from 1 to 1024"},
         {"ngram-mod:n=24,n=24", SPEC_ERR_INVALID, "option n is given twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
