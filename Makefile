@@ -64,17 +64,21 @@ INC_.             := -I.
 INC_suffix_tree   := -I. -Isuffix_tree
 INC_draft         := -I. -Isuffix_tree -Idraft
 INC_draft/heads   := $(INC_draft) -Idraft/heads -Iverify/tensor
+INC_draft/train   := $(INC_draft) -Idraft/heads -Idraft/train -Iverify -Iverify/tensor -Iverify/target
 INC_verify        := -I. -Idraft -Iverify
 INC_verify/tensor := -I. -Iverify/tensor
 INC_verify/target := -I. -Idraft -Iverify -Iverify/tensor -Iverify/target
-INC_all           := -I. -Isuffix_tree -Idraft -Iverify -Iverify/tensor -Iverify/target -Ibench
+INC_all           := -I. -Isuffix_tree -Idraft -Idraft/train -Iverify -Iverify/tensor -Iverify/target -Ibench
 INC_bench         := $(INC_all)
-INC_tests         := $(INC_all) -Itests
+INC_tests         := $(INC_all) -Idraft/heads -Itests
 INC_examples      := -I. -Isuffix_tree -Idraft -Iverify -Iverify/tensor -Iverify/target
 
 LIB_DIRS   := suffix_tree draft draft/heads verify verify/tensor verify/target
 LIB_SRC    := specdec.c $(sort $(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 HEADERS    := specdec.h $(sort $(wildcard $(addsuffix /spec_*.h,$(LIB_DIRS))))
+
+# The trainer: for specbench and the tests, never in the library.
+TRAIN_SRC  := $(sort $(wildcard draft/train/*.c))
 
 BENCH_ALL  := $(sort $(wildcard bench/*.c))
 BENCH_MAIN := $(if $(BENCH_ALL),$(shell grep -l '^int main\b' $(BENCH_ALL)))
@@ -85,7 +89,7 @@ TEST_SRC   := $(filter tests/test_%.c,$(TEST_ALL))
 FUZZ_SRC   := $(filter-out tests/fuzz_main.c,$(filter tests/fuzz_%.c,$(TEST_ALL)))
 HELPER_SRC := $(filter-out tests/test_% tests/fuzz_%,$(TEST_ALL))
 EX_SRC     := $(sort $(wildcard examples/*.c))
-ALL_SRC    := $(LIB_SRC) $(BENCH_ALL) $(TEST_ALL) $(EX_SRC)
+ALL_SRC    := $(LIB_SRC) $(TRAIN_SRC) $(BENCH_ALL) $(TEST_ALL) $(EX_SRC)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 
@@ -93,6 +97,7 @@ LIB_A    := $(OUT)/libspecdec.a
 LIB_REAL := libspecdec.so.$(VERSION)
 LIB_SO   := $(OUT)/libspecdec.so
 SPECBENCH := $(if $(BENCH_MAIN),$(OUT)/specbench)
+TRAIN_A  := $(if $(TRAIN_SRC),$(OBJ)/libtrain.a)
 BENCH_A  := $(if $(BENCH_SRC),$(OBJ)/libbench.a)
 HELPER_A := $(if $(HELPER_SRC),$(OBJ)/libhelpers.a)
 TESTS    := $(patsubst %.c,$(OUT)/%,$(TEST_SRC))
@@ -117,6 +122,7 @@ $(OBJ)/verify/tensor/%_vnni.o: ARCH := $(AVX512) -mavx512vnni
 endif
 ifeq ($(VARIANT),plain)
 $(OBJ)/verify/tensor/ops_%.o: OPT := -O3
+$(OBJ)/draft/train/%.o: OPT := -O3
 endif
 
 # ---- targets --------------------------------------------------------------
@@ -212,7 +218,7 @@ $(OBJ)/flags: FORCE
 	$(call stamp,$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(WARNINGS))
 
 $(OUT)/flags: FORCE
-	$(call stamp,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(SO_LDFLAGS) $(LIB_SRC) $(BENCH_SRC) $(HELPER_SRC))
+	$(call stamp,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(SO_LDFLAGS) $(LIB_SRC) $(TRAIN_SRC) $(BENCH_SRC) $(HELPER_SRC))
 
 $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
@@ -225,6 +231,9 @@ define archive
 endef
 
 $(LIB_A): $(call objects,$(LIB_SRC)) $(OUT)/flags
+	$(archive)
+
+$(OBJ)/libtrain.a: $(call objects,$(TRAIN_SRC)) $(OUT)/flags
 	$(archive)
 
 $(OBJ)/libbench.a: $(call objects,$(BENCH_SRC)) $(OUT)/flags
@@ -247,15 +256,15 @@ define program
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1) $(LIB_LIBS)
 endef
 
-$(OUT)/specbench: $(call objects,$(BENCH_MAIN)) $(BENCH_A) $(LIB_A) $(OUT)/flags
+$(OUT)/specbench: $(call objects,$(BENCH_MAIN)) $(BENCH_A) $(TRAIN_A) $(LIB_A) $(OUT)/flags
 	$(call program,)
 
-$(TESTS): $(OUT)/tests/%: $(OBJ)/tests/%.o $(HELPER_A) $(BENCH_A) $(LIB_A) $(OUT)/flags
+$(TESTS): $(OUT)/tests/%: $(OBJ)/tests/%.o $(HELPER_A) $(BENCH_A) $(TRAIN_A) $(LIB_A) $(OUT)/flags
 	$(call program,-lcmocka)
 
 # With libFuzzer its own main runs the target; otherwise fuzz_main.c replays files.
 FUZZ_DRIVER := $(if $(filter fuzz,$(VARIANT)),,$(OBJ)/tests/fuzz_main.o)
-$(FUZZERS): $(OUT)/tests/%: $(OBJ)/tests/%.o $(FUZZ_DRIVER) $(HELPER_A) $(BENCH_A) $(LIB_A) $(OUT)/flags
+$(FUZZERS): $(OUT)/tests/%: $(OBJ)/tests/%.o $(FUZZ_DRIVER) $(HELPER_A) $(BENCH_A) $(TRAIN_A) $(LIB_A) $(OUT)/flags
 	$(call program,$(if $(FUZZ_DRIVER),,-fsanitize=fuzzer) -lcmocka)
 
 $(EXAMPLES): $(OUT)/examples/%: $(OBJ)/examples/%.o $(LIB_A) $(OUT)/flags

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * train_ops.h - forward and backward of the operations that a llama-like model
+ * is made of, on rows of floats: x (rows, features), row-major, without gaps. For the trainer; the
+ * library does not hold it.
+ *
+ * Products are OpenBLAS's sgemm; rows go through the kernels' table. Gradients with
+ * respect to weights are added to what is there, so that micro-batches accumulate.
+ * Those with respect to inputs replace it, unless a function says otherwise. Equal inputs
+ * give equal bits as long as OpenBLAS has the same number of threads.
+ */
+#ifndef TRAIN_OPS_H
+#define TRAIN_OPS_H
+
+#include "kernels.h"
+
+#define TRAIN_IGNORED (-100) /* the label of a row without a target */
+
+/* y = x W^T, W (n_out, n_in); with `add` it is added to y. */
+void train_linear(const float *x, const float *w, float *y, size_t rows, size_t n_in, size_t n_out, bool add);
+/* dx = dy W, or with `add` added to dx; dx == NULL: not wanted. dw += dy^T x; dw == NULL: frozen. */
+void train_linear_back(const float *x, const float *w, const float *dy, float *dx, float *dw, size_t rows,
+                       size_t n_in, size_t n_out, bool add);
+
+/* y = x / sqrt(mean of squares + eps) * w, row by row. */
+void train_rmsnorm(const specp_kernels *k, const float *x, const float *w, float eps, float *y, size_t rows,
+                   size_t n);
+/* dx += (a norm stands beside a residual), dw +=. */
+void train_rmsnorm_back(const float *x, const float *w, float eps, const float *dy, float *dx, float *dw,
+                        size_t rows, size_t n);
+
+/* Rotates pairs (j, j + head_dim / 2) of each head in place, row r by its position
+ * r % seq; cos, sin (seq, head_dim / 2). Backward: the same on the gradient with
+ * -sin. */
+void train_rope(const specp_kernels *k, float *x, const float *cos, const float *sin, size_t rows, size_t seq,
+                size_t n_heads, size_t head_dim);
+
+/* y = silu(gate) * up, n elements. */
+void train_swiglu(const specp_kernels *k, const float *gate, const float *up, float *y, size_t n);
+/* dgate == gate and dup == up are allowed. */
+void train_swiglu_back(const specp_kernels *k, const float *gate, const float *up, const float *dy,
+                       float *dgate, float *dup, size_t n);
+
+/* Causal attention of sequences that lie one after the other. n_heads is a multiple of n_kv_heads. */
+typedef struct train_attn {
+    size_t n_seqs, seq, n_heads, n_kv_heads, head_dim;
+} train_attn;
+
+/* Floats of scratch that sequences of that length need. */
+size_t train_attention_scratch(size_t seq);
+/* q, out (n_seqs * seq, n_heads * head_dim); key, value (n_seqs * seq, n_kv_heads * head_dim). */
+void train_attention(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+                     const float *value, float *out, float *scratch);
+void train_attention_back(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+                          const float *value, const float *dout, float *dq, float *dkey, float *dvalue,
+                          float *scratch);
+
+/* Row r of y is row tokens[r] of w (vocab, n). */
+void train_embed(const float *w, const spec_token *tokens, float *y, size_t rows, size_t n);
+void train_embed_back(const spec_token *tokens, const float *dy, float *dw, size_t rows, size_t n);
+
+/* Sums over rows that have a target. */
+typedef struct train_loss {
+    double sum; /* of -ln p(target); NaN or infinite where a logit was */
+    size_t n, correct;
+} train_loss;
+
+/* Adds the rows' cross-entropy to *loss; logits (rows, vocab) become scale times its
+ * gradient, zeros in rows whose label is TRAIN_IGNORED. Other labels are 0..vocab-1. */
+void train_cross_entropy(const specp_kernels *k, float *logits, const spec_token *labels, size_t rows,
+                         size_t vocab, float scale, train_loss *loss);
+
+#endif
