@@ -241,17 +241,28 @@ static void test_drafts_equal_brute_force(void **state) {
 
 /* ---- by hand -------------------------------------------------------------------------- */
 
-/* Tells a request that `candidates` are likely after its last token, and commits one. */
-static int tell(spec_request *q, const spec_token *candidates, uint32_t n, spec_token committed) {
-    float logprob[K] = {0};
+/* Tells a request that n candidates are likely after its last token and after each
+ * node of a rejected draft (NULL: none), and commits a token. */
+static int tell_all(spec_request *q, const spec_tree *t, const spec_token *candidate, uint32_t n,
+                    spec_token committed) {
+    spec_token topk[(ROOM + 1) * K];
+    float logprob[(ROOM + 1) * K] = {0};
+    uint8_t accepted[ROOM] = {0};
     spec_outcome o = {.size = sizeof o,
                       .committed = &committed,
                       .n_committed = 1,
-                      .n_rows = 1,
+                      .tree = t,
+                      .accepted = accepted,
+                      .n_rows = t ? t->n + 1 : 1,
                       .top_k = n,
-                      .topk_token = candidates,
+                      .topk_token = topk,
                       .topk_logprob = logprob};
+    for (size_t i = 0; i < o.n_rows; i++) memcpy(topk + i * n, candidate, n * sizeof *topk);
     return spec_request_observe(q, &o);
+}
+
+static int tell(spec_request *q, const spec_token *candidate, uint32_t n, spec_token committed) {
+    return tell_all(q, NULL, candidate, n, committed);
 }
 
 /* How many nodes a new request is told after a token. */
@@ -385,8 +396,8 @@ static bool repeat(support_heap *heap, int err) {
     return true;
 }
 
-/* Plays 60 steps, refusing request k for memory; what was drafted in *drafts. */
-static size_t play_refused(const char *spec, size_t k, spec_token drafts[60]) {
+/* Plays 60 steps, refusing request k for memory; what the drafts were worth in `scores`. */
+static size_t play_refused(const char *spec, size_t k, float scores[60]) {
     support_heap heap;
     support_heap_init(&heap);
     spec_allocator a = support_alloc(&heap);
@@ -400,10 +411,10 @@ static size_t play_refused(const char *spec, size_t k, spec_token drafts[60]) {
     while (repeat(&heap, spec_drafter_open(&d, spec, &a, NULL))) assert_null(d);
     while (repeat(&heap, spec_request_begin(d, &info, &q))) assert_null(q);
     for (int i = 0; i < 60; i++) {
-        spec_token next[2] = {(i + 1) * 300, 7}, committed = i % 3 ? next[0] : 7;
-        while (repeat(&heap, tell(q, next, 2, committed))) continue;
+        const spec_token next[2] = {(i + 1) * 300, 7};
         while (repeat(&heap, spec_request_propose(q, NULL, &t))) continue;
-        drafts[i] = t.n ? t.token[t.n - 1] + (spec_token)t.n : -1;
+        scores[i] = t.score;
+        while (repeat(&heap, tell_all(q, &t, next, 2, i % 3 ? next[0] : 7))) continue;
     }
     size_t requests = heap.requests;
     if (k < SIZE_MAX) assert_int_equal(heap.refused + (heap.refuse_at == SIZE_MAX), 1);
@@ -418,35 +429,44 @@ static void test_refusals_change_nothing(void **state) {
     (void)state;
     static const char *const specs[] = {"recycle", "recycle:shared=0,size_mb=1"};
     for (int i = 0; i < 2; i++) {
-        spec_token whole[60], drafts[60];
+        float whole[60], scores[60];
         size_t requests = play_refused(specs[i], SIZE_MAX, whole);
         assert_true(requests > 20);
         for (size_t k = 0; k < requests; k++) {
-            play_refused(specs[i], k, drafts);
-            assert_memory_equal(drafts, whole, sizeof whole);
+            play_refused(specs[i], k, scores);
+            assert_memory_equal(scores, whole, sizeof whole);
         }
     }
 }
 
 /* ---- calibration ---------------------------------------------------------------------------- */
 
-/* The next token is at rank 2 of the row in half of all cases: the node says so. */
-static void test_probabilities_come_true(void **state) {
-    (void)state;
-    support_rng r = support_rng_new(support_seed(), 91);
-    const spec_token next[3] = {1, 2, 3};
-    spec_token zero = 0;
-    spec_drafter *d = drafting_open("recycle", NULL);
-    spec_request *q = drafting_begin(d, 1, &zero, 1);
-    for (int i = 0; i < 9000; i++) assert_int_equal(tell(q, next, 3, support_rng_chance(&r, 0.5) ? 3 : 1), 0);
+/* The probability of the token at a rank of row {1, 2, 3}, as a draft has it now. */
+static float prob_of(spec_request *q, spec_token token) {
     spec_tree t;
     assert_int_equal(spec_tree_init(&t, ROOM, 0, 0, NULL), 0);
     assert_int_equal(spec_request_propose(q, NULL, &t), 0);
-    for (uint32_t i = 0; i < t.n; i++)
-        if (t.parent[i] < 0) assert_float_equal(t.prob[i], t.token[i] == 2 ? 0 : 0.5, 0.05);
-    int32_t third = spec_tree_child(&t, -1, 3);
-    assert_true(third >= 0);
+    int32_t node = spec_tree_child(&t, -1, token);
+    assert_true(node >= 0);
+    float prob = t.prob[node];
     spec_tree_release(&t, NULL);
+    return prob;
+}
+
+/* Half of the text's tokens are at the third rank: the node says so. Later none is, and
+ * that is noticed. */
+static void test_probabilities_come_true(void **state) {
+    (void)state;
+    support_rng r = support_rng_new(support_seed(), 91);
+    const spec_token next[3] = {1, 2, 3}, zero = 0;
+    spec_drafter *d = drafting_open("recycle", NULL);
+    spec_request *q = drafting_begin(d, 1, &zero, 1);
+    for (int i = 0; i < 9000; i++) assert_int_equal(tell(q, next, 3, support_rng_chance(&r, 0.5) ? 3 : 1), 0);
+    assert_float_equal(prob_of(q, 1), 0.5, 0.05);
+    assert_float_equal(prob_of(q, 2), 0, 0.01);
+    assert_float_equal(prob_of(q, 3), 0.5, 0.05);
+    for (int i = 0; i < 9000; i++) assert_int_equal(tell(q, next, 3, 1), 0);
+    assert_float_equal(prob_of(q, 3), 0, 0.05);
     spec_request_end(q);
     spec_drafter_free(d);
 }
