@@ -37,7 +37,7 @@ void train_rope(const specp_kernels *k, float *x, const float *cos, const float 
 
 /* y = silu(gate) * up, n elements. */
 void train_swiglu(const specp_kernels *k, const float *gate, const float *up, float *y, size_t n);
-/* dgate == gate and dup == up are allowed. */
+/* dgate and dup may be any of the inputs. */
 void train_swiglu_back(const specp_kernels *k, const float *gate, const float *up, const float *dy,
                        float *dgate, float *dup, size_t n);
 
