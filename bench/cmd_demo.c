@@ -18,13 +18,14 @@ static const char examples[] = "  specbench demo\n"
                                "  specbench demo --full --seed 7\n"
                                "  specbench demo -d suffix -d pld --requests 500\n";
 
-/* Beside the built-in drafters by their bare names. */
+/* Beside the built-in drafters by their bare names, but for those made of others. */
 static const char *const presets[] = {"suffix:preset=arctic", "suffix:preset=coreml"};
 
 static int default_drafters(session *s) {
     const char *name;
     int rc = 0;
     for (size_t i = 0; (name = spec_drafter_builtin(i)) && !rc; i++) {
+        if (strcmp(name, "union") == 0 || strcmp(name, "cascade") == 0) continue;
         rc = cli_list_add(&s->drafters, name);
         for (size_t k = 0; k < COUNT(presets) && !rc && strcmp(name, "suffix") == 0; k++)
             rc = cli_list_add(&s->drafters, presets[k]);

@@ -80,10 +80,13 @@ specp_open_fn specp_pld_open;                                        /* pld.c */
 specp_open_fn specp_ngram_cache_open;                                /* ngram_cache.c */
 specp_open_fn specp_ngram_mod_open;                                  /* ngram_mod.c */
 specp_open_fn specp_recycle_open;                                    /* recycle.c */
+specp_open_fn specp_union_open;                                      /* union.c */
+specp_open_fn specp_cascade_open;                                    /* cascade.c */
 
 /* Lines for spec_drafter_help(); each lies with its option table. */
 extern const char specp_none_help[], specp_oracle_help[], specp_random_help[];
 extern const char specp_suffix_help[], specp_pld_help[], specp_ngram_cache_help[], specp_ngram_mod_help[];
 extern const char specp_recycle_help[];
+extern const char specp_union_help[], specp_cascade_help[];
 
 #endif

@@ -20,6 +20,8 @@ static const builtin builtins[] = {
     {"ngram-cache", specp_ngram_cache_open, specp_ngram_cache_help},
     {"ngram-mod", specp_ngram_mod_open, specp_ngram_mod_help},
     {"recycle", specp_recycle_open, specp_recycle_help},
+    {"union", specp_union_open, specp_union_help},
+    {"cascade", specp_cascade_open, specp_cascade_help},
 };
 
 #define N_BUILTIN (sizeof builtins / sizeof builtins[0])

@@ -122,6 +122,8 @@ static void test_refusals_change_nothing(void **state) {
                                         "pld:n_max=16,match=first",
                                         "ngram-mod:n=4,min=0,size_mb=1",
                                         "ngram-mod:n=4,min=0,shared=0",
+                                        "union:pld+ngram-cache:shared=0+(union:random+pld:n_max=2)",
+                                        "cascade:pld>ngram-cache:shared=0,tau=1.5",
                                         "ngram-cache:shared=0"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         size_t silent = refuse_each(specs[i]);

@@ -27,6 +27,10 @@ static const char *const drafters[] = {
     "ngram-mod:n=2,min=1,len=6",
     "ngram-cache",
     "recycle",
+    "union:suffix+pld",
+    "union:recycle+(random:vocab=300,width=2,len=2)",
+    "cascade:suffix>ngram-cache,tau=1",
+    "cascade:recycle>pld,tau=0.5",
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -141,8 +141,8 @@ static void test_long_words_are_cut_in_messages(void **state) {
 
 /* ---- the built-in drafters --------------------------------------------------------------- */
 
-static const char *const names[] = {"none", "oracle",      "random",    "suffix",
-                                    "pld",  "ngram-cache", "ngram-mod", "recycle"};
+static const char *const names[] = {"none",        "oracle",    "random",  "suffix", "pld",
+                                    "ngram-cache", "ngram-mod", "recycle", "union",  "cascade"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 static void test_every_name_opens(void **state) {
@@ -201,7 +201,7 @@ static void test_open_names_what_it_does_not_understand(void **state) {
     } cases[] = {
         {"nine", SPEC_ERR_NOT_FOUND,
          "there is no drafter 'nine', expected one of none, oracle, random, suffix, pld, "
-         "ngram-cache, ngram-mod, recycle"},
+         "ngram-cache, ngram-mod, recycle, union, cascade"},
         {"", SPEC_ERR_NOT_FOUND, "there is no drafter ''"},
         {":len=3", SPEC_ERR_NOT_FOUND, "there is no drafter ''"},
         {"pl", SPEC_ERR_NOT_FOUND, "'pl'"},
