@@ -142,7 +142,9 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
 /* ---- opening one by name ---------------------------------------------- */
 
 /*
- * `spec` is NAME or NAME:key=value,key=value. The names and their options:
+ * `spec` is NAME or NAME:key=value,key=value; for drafters made of drafters,
+ * union:SPEC+SPEC+... and cascade:SPEC>SPEC,tau=T, where a SPEC may, and one that
+ * is such a drafter itself must, stand in parentheses. The names:
  *
  *   none      never drafts: plain decoding
  *   oracle    drafts the true response (needs a reference): the upper limit

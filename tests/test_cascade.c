@@ -156,10 +156,11 @@ static void test_a_batch_asks_each_once(void **state) {
     set_drafts(&f, 1.0f, 1.0f);
     for (size_t i = 0; i < 3; i++) assert_int_equal(spec_tree_init(&t[i], i == 1 ? 1 : 4, 0, 0, NULL), 0);
     for (size_t i = 1; i < 3; i++) assert_int_equal(spec_request_begin(f.d, &info, &q[i]), 0);
-    spec_propose_args a[3] = {{.size = sizeof *a}, {.size = sizeof *a}, {.size = sizeof *a}};
+    spec_propose_args a[3] = {
+        {.size = sizeof *a}, {.size = sizeof *a, .noise = {8, 0, 0}}, {.size = sizeof *a}};
     assert_int_equal(spec_request_propose_batch(q, a, trees, 3), 0);
     assert_true(t[0].n == 2 && t[2].n == 2); /* the second has room for one node, and expects 1 */
-    assert_true(t[1].n == 1 && t[1].token[0] == 3);
+    assert_true(t[1].n == 1 && t[1].token[0] == 3 && f.spy[1].args.noise.seed == 8);
     assert_true(f.spy[0].batched == 1 && f.spy[0].asked == 3 && f.spy[1].batched == 1 && f.spy[1].asked == 1);
     for (size_t i = 0; i < 3; i++) spec_tree_release(&t[i], NULL);
     for (size_t i = 1; i < 3; i++) spec_request_end(q[i]);

@@ -162,6 +162,8 @@ static void test_a_draft_alone_stays_as_it_is(void **state) {
     (void)state;
     fixture *f = open_fixture(NULL);
     spy *s = &f->spy[1];
+    propose(f, 1); /* less room than later */
+    assert_int_equal(f->t.n, 0);
     spy_node(s, -1, 7, 0.2f, SPEC_SOURCE_MODEL); /* in the order of the draws */
     spy_node(s, -1, 8, 0.6f, SPEC_SOURCE_MODEL);
     s->draft.q_row[0] = s->draft.q_row[1] = 0;
@@ -298,6 +300,29 @@ static void test_each_part_sees_its_own(void **state) {
     close_fixture(f);
 }
 
+/* The engine stops within the accepted path, and verified less than was drafted: 1 is
+ * missing, and what hangs from it is nobody's. */
+static void test_a_part_of_the_draft_was_verified(void **state) {
+    (void)state;
+    fixture *f = open_fixture(NULL);
+    draft_three(f);
+    static const spec_token committed[] = {8};
+    static const uint8_t accepted[] = {1, 0};
+    spec_tree t;
+    assert_int_equal(spec_tree_init(&t, 2, 0, 0, NULL), 0);
+    spec_tree_add(&t, -1, 8, 0.3f, SPEC_SOURCE_USER);
+    spec_tree_add(&t, -1, 2, 0.1f, SPEC_SOURCE_USER);
+    spec_outcome o = {
+        .size = sizeof o, .committed = committed, .n_committed = 1, .tree = &t, .accepted = accepted};
+    assert_int_equal(spec_request_observe(f->q, &o), 0);
+    const spy_call *b = f->spy[1].call;
+    assert_true(f->spy[0].n_calls == 1 && f->spy[0].call[0].n == 0 && f->spy[0].call[0].n_committed == 1);
+    assert_true(f->spy[1].n_calls == 1 && b->n == 1 && b->token[0] == 8 && b->n_accepted == 1);
+    assert_true(b->n_committed == 1 && b->committed[0] == 8);
+    spec_tree_release(&t, NULL);
+    close_fixture(f);
+}
+
 /* The prompt's rows pass as they are, in each part's columns. */
 static void test_rows_of_the_prompt(void **state) {
     (void)state;
@@ -392,6 +417,7 @@ int main(void) {
         cmocka_unit_test(test_the_best_of_all_drafts),
         cmocka_unit_test(test_a_draft_alone_stays_as_it_is),
         cmocka_unit_test(test_each_part_sees_its_own),
+        cmocka_unit_test(test_a_part_of_the_draft_was_verified),
         cmocka_unit_test(test_rows_of_the_prompt),
         cmocka_unit_test(test_a_batch_asks_each_part_once),
         cmocka_unit_test(test_a_part_that_does_not_begin),
