@@ -102,7 +102,7 @@ train_acts *train_acts_new(const train_llama_shape *s, size_t max_rows, size_t m
         a->n_block = lay_out(a, s);
         a->block = specp_alloc(alloc, a->n_block, sizeof *a->block);
     }
-    if (!a->block) {
+    if (!a->layer || !a->block) {
         train_acts_free(a, alloc);
         return NULL;
     }
