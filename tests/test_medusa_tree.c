@@ -14,7 +14,12 @@
 
 static const int32_t *ints(const spec_tensors *f, const char *name, uint64_t *n, uint64_t *width) {
     const spec_tensor *t = spec_tensors_find(f, name);
-    if (t == NULL || t->type != SPEC_TYPE_I32) fail_msg("%s: not there", name);
+    *n = 0;
+    if (width != NULL) *width = 0;
+    if (t == NULL || t->type != SPEC_TYPE_I32) {
+        fail_msg("%s: not there", name);
+        return NULL;
+    }
     *n = t->dim[0];
     if (width != NULL) *width = t->dim[1];
     return t->data;
@@ -222,7 +227,7 @@ static void test_refused(void **state) {
 
 /* What each node of the tree counts, and their sum. */
 static double value_of(const specp_medusa_tree *t, const double *accuracy, size_t n_ranks) {
-    double value[SPEC_TREE_MAX_NODES], sum = 0;
+    double value[SPEC_TREE_MAX_NODES] = {0}, sum = 0;
     for (uint32_t i = 0; i < t->n; i++) {
         value[i] = accuracy[(t->depth[i] - 1u) * n_ranks + t->rank[i]];
         if (t->parent[i] >= 0) value[i] *= value[t->parent[i]];
@@ -295,6 +300,23 @@ static void test_calibrated_by_hand(void **state) {
         assert_int_equal(t.rank[i], rank[i]);
     }
     specp_medusa_tree_release(&t, NULL);
+}
+
+/* Equal ones: lower ranks, then older nodes. */
+static void test_calibrated_ties(void **state) {
+    static const double accuracy[] = {0.5, 0.5, 0.5, 0.5};
+    static const int8_t parent[] = {-1, -1, 0}, rank[] = {0, 1, 0};
+    (void)state;
+    for (size_t n = 1; n <= 3; n++) {
+        specp_medusa_tree t;
+        assert_int_equal(specp_medusa_tree_build(&t, accuracy, 2, 2, n, NULL, NULL, NULL), 0);
+        assert_int_equal(t.n, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(t.parent[i], parent[i]);
+            assert_int_equal(t.rank[i], rank[i]);
+        }
+        specp_medusa_tree_release(&t, NULL);
+    }
 }
 
 static void test_calibration_refused(void **state) {
@@ -384,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_calibrated_is_best),
         cmocka_unit_test(test_calibrated_by_hand),
+        cmocka_unit_test(test_calibrated_ties),
         cmocka_unit_test(test_calibration_refused),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_draft),

@@ -169,17 +169,21 @@ static name shape_of(const spec_tensor *t) {
     return n;
 }
 
-/* cols 0: a vector. */
-static int find(const specp_medusa_heads *m, name called, size_t rows, size_t cols, const spec_tensor **out,
-                spec_message *why) {
+/* NULL, and why, when it is not there or has another shape: SPEC_ERR_CORRUPT. cols 0: a vector. */
+static const spec_tensor *find(const specp_medusa_heads *m, name called, size_t rows, size_t cols,
+                               spec_message *why) {
     const spec_tensor *t = spec_tensors_find(m->file, called.text);
-    if (t == NULL) return fail(m, why, SPEC_ERR_CORRUPT, "tensor %s is missing", called.text);
     spec_tensor want = {.n_dims = cols != 0 ? 2 : 1, .dim = {rows, cols}};
-    if (t->n_dims != want.n_dims || t->dim[0] != rows || (cols != 0 && t->dim[1] != cols))
-        return fail(m, why, SPEC_ERR_CORRUPT, "tensor %s is %s, expected %s", called.text, shape_of(t).text,
-                    shape_of(&want).text);
-    *out = t;
-    return SPEC_OK;
+    if (t == NULL) {
+        (void)fail(m, why, SPEC_ERR_CORRUPT, "tensor %s is missing", called.text);
+        return NULL;
+    }
+    if (t->n_dims != want.n_dims || t->dim[0] != rows || (cols != 0 && t->dim[1] != cols)) {
+        (void)fail(m, why, SPEC_ERR_CORRUPT, "tensor %s is %s, expected %s", called.text, shape_of(t).text,
+                   shape_of(&want).text);
+        return NULL;
+    }
+    return t;
 }
 
 /* Whose heads they are is seen in the first one's output matrix. */
@@ -199,10 +203,9 @@ static int check_target(const specp_medusa_heads *m, spec_message *why) {
 
 static int take_matrix(specp_medusa_heads *m, name called, size_t rows, specp_matrix *out,
                        spec_message *why) {
-    const spec_tensor *t;
-    int err = find(m, called, rows, m->o.hidden, &t, why);
-    if (err != SPEC_OK) return err;
-    err = specp_matrix_init(out, t->type, t->data, rows, m->o.hidden, m->o.team, &m->alloc);
+    const spec_tensor *t = find(m, called, rows, m->o.hidden, why);
+    if (t == NULL) return SPEC_ERR_CORRUPT;
+    int err = specp_matrix_init(out, t->type, t->data, rows, m->o.hidden, m->o.team, &m->alloc);
     if (err == SPEC_ERR_NOMEM) return no_memory(m, why);
     if (err != SPEC_OK)
         return fail(m, why, err, "tensor %s has type %s, which cannot be multiplied", called.text,
@@ -212,9 +215,8 @@ static int take_matrix(specp_medusa_heads *m, name called, size_t rows, specp_ma
 }
 
 static int take_bias(const specp_medusa_heads *m, name called, float *to, spec_message *why) {
-    const spec_tensor *t;
-    int err = find(m, called, m->o.hidden, 0, &t, why);
-    if (err != SPEC_OK) return err;
+    const spec_tensor *t = find(m, called, m->o.hidden, 0, why);
+    if (t == NULL) return SPEC_ERR_CORRUPT;
     if (specp_form_of(t->type) == SPECP_FORMS ||
         spec_type_to_float(t->type, t->data, to, m->o.hidden) != SPEC_OK)
         return fail(m, why, SPEC_ERR_UNSUPPORTED, "tensor %s has type %s, expected floats", called.text,
