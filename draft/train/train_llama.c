@@ -50,14 +50,16 @@ static int check_shape(const train_llama_shape *s, size_t max_rows, size_t max_s
 
 /* ---- views --------------------------------------------------------------- */
 
-static void add_view(train_llama *m, const char *name, size_t layer, size_t rows, size_t cols) {
+/* rows 0: a vector. */
+static train_view *add_view(train_llama *m, const char *name, size_t rows, size_t cols) {
     train_view *v = &m->view[m->n_views++];
-    snprintf(v->name, sizeof v->name, name, layer);
+    snprintf(v->name, sizeof v->name, "%s", name);
     v->offset = m->n_params;
     v->rows = rows ? rows : 1;
     v->cols = cols;
     v->n_dims = rows ? 2 : 1;
     m->n_params += v->rows * cols;
+    return v;
 }
 
 static void name_views(train_llama *m) {
@@ -67,22 +69,25 @@ static void name_views(train_llama *m) {
         const char *name;
         size_t rows, cols;
     } part[TRAIN_PARTS] = {
-        [TRAIN_ATTN_NORM] = {"model.layers.%zu.input_layernorm.weight", 0, dim},
-        [TRAIN_Q] = {"model.layers.%zu.self_attn.q_proj.weight", q, dim},
-        [TRAIN_K] = {"model.layers.%zu.self_attn.k_proj.weight", kv, dim},
-        [TRAIN_V] = {"model.layers.%zu.self_attn.v_proj.weight", kv, dim},
-        [TRAIN_O] = {"model.layers.%zu.self_attn.o_proj.weight", dim, q},
-        [TRAIN_FFN_NORM] = {"model.layers.%zu.post_attention_layernorm.weight", 0, dim},
-        [TRAIN_GATE] = {"model.layers.%zu.mlp.gate_proj.weight", s->n_ff, dim},
-        [TRAIN_UP] = {"model.layers.%zu.mlp.up_proj.weight", s->n_ff, dim},
-        [TRAIN_DOWN] = {"model.layers.%zu.mlp.down_proj.weight", dim, s->n_ff},
+        [TRAIN_ATTN_NORM] = {"input_layernorm.weight", 0, dim},
+        [TRAIN_Q] = {"self_attn.q_proj.weight", q, dim},
+        [TRAIN_K] = {"self_attn.k_proj.weight", kv, dim},
+        [TRAIN_V] = {"self_attn.v_proj.weight", kv, dim},
+        [TRAIN_O] = {"self_attn.o_proj.weight", dim, q},
+        [TRAIN_FFN_NORM] = {"post_attention_layernorm.weight", 0, dim},
+        [TRAIN_GATE] = {"mlp.gate_proj.weight", s->n_ff, dim},
+        [TRAIN_UP] = {"mlp.up_proj.weight", s->n_ff, dim},
+        [TRAIN_DOWN] = {"mlp.down_proj.weight", dim, s->n_ff},
     };
-    add_view(m, "model.embed_tokens.weight", 0, s->vocab, dim);
+    add_view(m, "model.embed_tokens.weight", s->vocab, dim);
     for (size_t l = 0; l < s->n_layers; l++) {
-        for (size_t i = 0; i < TRAIN_PARTS; i++) add_view(m, part[i].name, l, part[i].rows, part[i].cols);
+        for (size_t i = 0; i < TRAIN_PARTS; i++) {
+            train_view *v = add_view(m, "", part[i].rows, part[i].cols);
+            snprintf(v->name, sizeof v->name, "model.layers.%zu.%s", l, part[i].name);
+        }
     }
-    add_view(m, "model.norm.weight", 0, 0, dim);
-    if (!s->tied) add_view(m, "lm_head.weight", 0, s->vocab, dim);
+    add_view(m, "model.norm.weight", 0, dim);
+    if (!s->tied) add_view(m, "lm_head.weight", s->vocab, dim);
 }
 
 static size_t max_views(const train_llama_shape *s) { return 3 + s->n_layers * TRAIN_PARTS; }
