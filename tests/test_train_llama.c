@@ -24,7 +24,7 @@ static void *make(size_t n, size_t size) {
 static train_llama *new_model(const train_llama_shape *s, size_t rows, size_t seq) {
     train_llama *m;
     spec_message why;
-    if (train_llama_new(&m, s, rows, seq, NULL, &why)) fail_msg("%s", why.text);
+    if (train_llama_new(&m, s, rows, seq, NULL, NULL, &why)) fail_msg("%s", why.text);
     return m;
 }
 
@@ -36,7 +36,7 @@ static train_loss run(train_llama *m, const spec_token *tokens, const spec_token
     return loss;
 }
 
-static void clear(train_llama *m) { memset(m->grad, 0, m->n_params * sizeof *m->grad); }
+static void clear(train_llama *m) { memset(m->p.grad, 0, m->p.n * sizeof *m->p.grad); }
 
 /* ---- against recorded training ------------------------------------------- */
 
@@ -97,9 +97,9 @@ static void batch(const golden *g, size_t step, spec_token *tokens, spec_token *
 }
 
 static void same_gradients(const golden *g, const char *kind, double scale) {
-    for (size_t i = 0; i < g->m->n_views; i++) {
-        const train_view *v = &g->m->view[i];
-        const float *want = data_of(g->expected, kind, v->name), *got = g->m->grad + v->offset;
+    for (size_t i = 0; i < g->m->p.n_views; i++) {
+        const train_view *v = &g->m->p.view[i];
+        const float *want = data_of(g->expected, kind, v->name), *got = g->m->p.grad + v->offset;
         double most = 0.0, worst = 0.0;
         for (size_t j = 0; j < v->rows * v->cols; j++) {
             most = fmax(most, fabs((double)want[j]));
@@ -112,9 +112,9 @@ static void same_gradients(const golden *g, const char *kind, double scale) {
 
 static void same_parameters(const golden *g, const char *kind) {
     size_t far = 0;
-    for (size_t i = 0; i < g->m->n_views; i++) {
-        const train_view *v = &g->m->view[i];
-        const float *want = data_of(g->expected, kind, v->name), *got = g->m->param + v->offset;
+    for (size_t i = 0; i < g->m->p.n_views; i++) {
+        const train_view *v = &g->m->p.view[i];
+        const float *want = data_of(g->expected, kind, v->name), *got = g->m->p.value + v->offset;
         size_t n = v->rows * v->cols;
         double sum = 0.0;
         for (size_t j = 0; j < n; j++) {
@@ -124,7 +124,7 @@ static void same_parameters(const golden *g, const char *kind) {
         }
         if (!(sqrt(sum / (double)n) <= 2e-5)) fail_msg("%s%s: rms %g", kind, v->name, sqrt(sum / (double)n));
     }
-    assert_true(far * 1000 <= g->m->n_params);
+    assert_true(far * 1000 <= g->m->p.n);
 }
 
 /* Three steps; each batch in `micro` micro-batches. */
@@ -147,11 +147,11 @@ static void follow(const char *suffix, size_t micro) {
             train_loss loss = run(g.m, tokens + at, targets + at, SEQS / micro, SEQ, true);
             mean += loss.sum / (double)loss.n * scale;
         }
-        double norm = train_norm(g.m->grad, g.m->n_params) * scale;
+        double norm = train_norm(g.m->p.grad, g.m->p.n) * scale;
         assert_true(fabs(mean / losses[step] - 1.0) < 1e-5);
         assert_true(fabs(norm / norms[step] - 1.0) < 1e-4);
         if (step == 0) same_gradients(&g, grad, scale);
-        train_adamw_step(&o, step + 1, scale, g.m->grad, g.m->param, g.m->m, g.m->v, g.m->n_params);
+        train_adamw_step(&o, step + 1, scale, g.m->p.grad, g.m->p.value, g.m->p.m, g.m->p.v, g.m->p.n);
     }
     same_parameters(&g, after);
     golden_close(&g);
@@ -177,7 +177,7 @@ static double oracle_loss(const train_llama *m, const double *p, const spec_toke
     size_t wide = dim + nq + nkv + s->n_ff + s->vocab, n_targets = 0;
     double *x = make(rows * wide, 8), *y = make(rows * wide, 8), *q = make(rows * wide, 8);
     double *k = make(rows * wide, 8), *v = make(rows * wide, 8), *z = make(rows * wide, 8);
-    const train_view *w = m->view + 1;
+    const train_view *w = m->p.view + 1;
     for (size_t i = 0; i < rows * dim; i++) x[i] = p[(size_t)tokens[i / dim] * dim + i % dim];
     for (size_t l = 0; l < s->n_layers; l++, w += PARTS) {
         oracle_rmsnorm(x, p + w[0].offset, s->eps, y, rows, dim);
@@ -215,7 +215,7 @@ static void random_batch(support_rng *r, size_t rows, size_t vocab, spec_token *
 
 /* Weights large enough that every part matters. */
 static void random_weights(train_llama *m, support_rng *r) {
-    for (size_t i = 0; i < m->n_params; i++) m->param[i] = (float)(support_rng_unit(r) - 0.5);
+    for (size_t i = 0; i < m->p.n; i++) m->p.value[i] = (float)(support_rng_unit(r) - 0.5);
 }
 
 /* Difference quotients at some elements of a view. */
@@ -223,7 +223,7 @@ static void check_view(const train_llama *m, const train_view *v, support_rng *r
                        const spec_token *tokens, const spec_token *targets, size_t n_seqs, size_t seq) {
     size_t n = v->rows * v->cols;
     double most = 0.0;
-    for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)m->grad[v->offset + i]));
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)m->p.grad[v->offset + i]));
     assert_true(most > 0.0);
     for (int i = 0; i < 8; i++) {
         size_t j = v->offset + support_rng_below(r, (uint32_t)n);
@@ -233,8 +233,8 @@ static void check_view(const train_llama *m, const train_view *v, support_rng *r
         p[j] = at - h;
         double d = (above - oracle_loss(m, p, tokens, targets, n_seqs, seq)) / (2.0 * h);
         p[j] = at;
-        if (!(fabs((double)m->grad[j] - d) <= 2e-5 * most + 1e-7))
-            fail_msg("%s: %.9g, expected %.9g (of %.3g)", v->name, (double)m->grad[j], d, most);
+        if (!(fabs((double)m->p.grad[j] - d) <= 2e-5 * most + 1e-7))
+            fail_msg("%s: %.9g, expected %.9g (of %.3g)", v->name, (double)m->p.grad[j], d, most);
     }
 }
 
@@ -245,12 +245,13 @@ static void check_differences(const train_llama_shape *s, size_t n_seqs, size_t 
     train_llama *m = new_model(s, rows, seq);
     random_weights(m, &r);
     random_batch(&r, rows, s->vocab, tokens, targets);
-    double *p = make(m->n_params, sizeof *p);
-    for (size_t i = 0; i < m->n_params; i++) p[i] = m->param[i];
+    double *p = make(m->p.n, sizeof *p);
+    for (size_t i = 0; i < m->p.n; i++) p[i] = m->p.value[i];
     train_loss loss = run(m, tokens, targets, n_seqs, seq, true);
     double want = oracle_loss(m, p, tokens, targets, n_seqs, seq);
     assert_true(fabs(loss.sum / (double)loss.n - want) < 2e-6 * want);
-    for (size_t i = 0; i < m->n_views; i++) check_view(m, &m->view[i], &r, p, tokens, targets, n_seqs, seq);
+    for (size_t i = 0; i < m->p.n_views; i++)
+        check_view(m, &m->p.view[i], &r, p, tokens, targets, n_seqs, seq);
     free(tokens);
     free(targets);
     free(p);
@@ -290,17 +291,17 @@ static void test_same_inputs_same_bits(void **state) {
     random_batch(&r, 48, small.vocab, tokens, targets);
     for (int i = 0; i < 48; i++) others[i] = tokens[47 - i];
     train_loss first = run(m, tokens, targets, 4, 12, true);
-    float *was = make(m->n_params, sizeof *was);
-    memcpy(was, m->grad, m->n_params * sizeof *was);
+    float *was = make(m->p.n, sizeof *was);
+    memcpy(was, m->p.grad, m->p.n * sizeof *was);
     assert_true(run(m, tokens, targets, 4, 12, false).sum == first.sum);
-    assert_memory_equal(was, m->grad, m->n_params * sizeof *was);
+    assert_memory_equal(was, m->p.grad, m->p.n * sizeof *was);
     run(m, others, targets, 6, 8, true);
     clear(m);
     train_loss again = run(m, tokens, targets, 4, 12, true);
     assert_true(again.sum == first.sum && again.n == first.n && again.correct == first.correct);
-    assert_memory_equal(was, m->grad, m->n_params * sizeof *was);
+    assert_memory_equal(was, m->p.grad, m->p.n * sizeof *was);
     run(m, tokens, targets, 4, 12, true);
-    for (size_t i = 0; i < m->n_params; i++) assert_true(fabsf(m->grad[i] - 2.0f * was[i]) < 1e-5f);
+    for (size_t i = 0; i < m->p.n; i++) assert_true(fabsf(m->p.grad[i] - 2.0f * was[i]) < 1e-5f);
     free(was);
     train_llama_free(m);
 }
@@ -320,8 +321,8 @@ static void test_it_learns(void **state) {
     for (uint64_t t = 1; t <= 60; t++) {
         clear(m);
         run(m, tokens, targets, 4, 12, true);
-        double scale = train_clip(train_norm(m->grad, m->n_params), 1.0);
-        train_adamw_step(&o, t, scale, m->grad, m->param, m->m, m->v, m->n_params);
+        double scale = train_clip(train_norm(m->p.grad, m->p.n), 1.0);
+        train_adamw_step(&o, t, scale, m->p.grad, m->p.value, m->p.m, m->p.v, m->p.n);
     }
     train_loss after = run(m, tokens, targets, 4, 12, false);
     assert_true(after.sum / 48.0 < 0.2);
@@ -337,7 +338,7 @@ static void test_no_targets(void **state) {
     train_llama_init(m, 1);
     train_loss loss = run(m, tokens, targets, 1, 4, true);
     assert_true(loss.n == 0 && loss.sum == 0.0);
-    assert_true(train_norm(m->grad, m->n_params) == 0.0);
+    assert_true(train_norm(m->p.grad, m->p.n) == 0.0);
     train_llama_free(m);
 }
 
@@ -345,9 +346,9 @@ static void test_nan_shows(void **state) {
     (void)state;
     spec_token tokens[4] = {1, 2, 3, 4}, targets[4] = {2, 3, 4, 5};
     train_llama *m = new_model(&small, 4, 4);
-    for (size_t i = 0; i < m->n_views; i++) {
+    for (size_t i = 0; i < m->p.n_views; i++) {
         train_llama_init(m, 1);
-        m->param[m->view[i].offset + (i ? 0 : 2 * small.dim)] = NAN; /* of the embedding: a row in use */
+        m->p.value[m->p.view[i].offset + (i ? 0 : 2 * small.dim)] = NAN; /* of the embedding: a row in use */
         assert_true(isnan(run(m, tokens, targets, 1, 4, false).sum));
     }
     train_llama_free(m);
@@ -368,7 +369,7 @@ static void test_bad_sizes(void **state) {
         if (i == 10) s.eps = 0.0f;
         train_llama *m = NULL;
         spec_message why = {{0}};
-        assert_int_equal(train_llama_new(&m, &s, 8, i == 11 ? 9 : 8, NULL, &why), SPEC_ERR_INVALID);
+        assert_int_equal(train_llama_new(&m, &s, 8, i == 11 ? 9 : 8, NULL, NULL, &why), SPEC_ERR_INVALID);
         assert_true(why.text[0] && !m);
     }
 }
@@ -391,7 +392,7 @@ static void test_bad_batches(void **state) {
         assert_non_null(strstr(why.text, "row 7"));
         *row = 0;
     }
-    assert_true(loss.n == 0 && train_norm(m->grad, m->n_params) == 0.0);
+    assert_true(loss.n == 0 && train_norm(m->p.grad, m->p.n) == 0.0);
     train_llama_free(m);
 }
 
@@ -399,16 +400,16 @@ static void test_bad_batches(void **state) {
 static void save(const train_llama *m, const char *path, size_t less) {
     spec_writer *w;
     assert_int_equal(spec_writer_new(&w, path, SPEC_FORMAT_SAFETENSORS, NULL, NULL), 0);
-    for (size_t i = 0; i < m->n_views; i++) {
-        const train_view *v = &m->view[i];
+    for (size_t i = 0; i < m->p.n_views; i++) {
+        const train_view *v = &m->p.view[i];
         uint64_t dim[2] = {v->rows, v->cols};
-        dim[1] -= i == m->n_views - 1 ? less : 0;
+        dim[1] -= i == m->p.n_views - 1 ? less : 0;
         assert_int_equal(spec_writer_tensor(w, v->name, SPEC_TYPE_F32, v->n_dims, dim + 2 - v->n_dims), 0);
     }
-    for (size_t i = 0; i < m->n_views; i++) {
-        const train_view *v = &m->view[i];
-        size_t n = v->rows * (v->cols - (i == m->n_views - 1 ? less : 0));
-        assert_int_equal(spec_writer_data(w, m->param + v->offset, n * sizeof(float)), 0);
+    for (size_t i = 0; i < m->p.n_views; i++) {
+        const train_view *v = &m->p.view[i];
+        size_t n = v->rows * (v->cols - (i == m->p.n_views - 1 ? less : 0));
+        assert_int_equal(spec_writer_data(w, m->p.value + v->offset, n * sizeof(float)), 0);
     }
     assert_int_equal(spec_writer_finish(w, NULL), 0);
 }
@@ -428,7 +429,7 @@ static void test_loading(void **state) {
         assert_int_equal(spec_tensors_open(&f, path, NULL, &why), 0);
         assert_int_equal(train_llama_load(b, f, &why), less ? SPEC_ERR_CORRUPT : SPEC_OK);
         if (less) assert_non_null(strstr(why.text, "lm_head.weight is of another shape"));
-        assert_memory_equal(a->param, b->param, a->n_params * sizeof *a->param);
+        assert_memory_equal(a->p.value, b->p.value, a->p.n * sizeof *a->p.value);
         train_llama_init(a, 6); /* the refused file has other values, and none of them came */
         if (!less) train_llama_init(b, 6);
         spec_tensors_free(f);
@@ -448,7 +449,7 @@ static void test_refused_memory(void **state) {
         train_llama *m = NULL;
         spec_message why;
         support_heap_refuse(&heap, k, false);
-        int err = train_llama_new(&m, &small, 8, 4, &alloc, &why);
+        int err = train_llama_new(&m, &small, 8, 4, NULL, &alloc, &why);
         refusals += heap.refused;
         if (!err) {
             train_llama_free(m);

@@ -28,7 +28,7 @@ typedef struct operation {
     void (*backward)(const shape *s, const float *in, const float *dout, float *din); /* din begins as 0 */
 } operation;
 
-static specp_kernels kernels;
+static train_ctx ctx;
 
 static void *make(size_t n, size_t size) {
     void *p = calloc(n, size);
@@ -101,11 +101,11 @@ static void linear_oracle(const shape *s, const double *in, double *out) {
     oracle_linear(in, in + s->rows * s->n_in, out, s->rows, s->n_in, s->n_out);
 }
 static void linear(const shape *s, const float *in, float *out) {
-    train_linear(in, in + s->rows * s->n_in, out, s->rows, s->n_in, s->n_out, false);
+    train_linear(&ctx, in, in + s->rows * s->n_in, out, s->rows, s->n_in, s->n_out, false);
 }
 static void linear_back(const shape *s, const float *in, const float *dout, float *din) {
     size_t n = s->rows * s->n_in;
-    train_linear_back(in, in + n, dout, din, din + n, s->rows, s->n_in, s->n_out, false);
+    train_linear_back(&ctx, in, in + n, dout, din, din + n, s->rows, s->n_in, s->n_out, false);
 }
 
 /* inputs: x, weight */
@@ -114,11 +114,11 @@ static void norm_oracle(const shape *s, const double *in, double *out) {
     oracle_rmsnorm(in, in + s->rows * s->n_in, EPS, out, s->rows, s->n_in);
 }
 static void norm(const shape *s, const float *in, float *out) {
-    train_rmsnorm(&kernels, in, in + s->rows * s->n_in, (float)EPS, out, s->rows, s->n_in);
+    train_rmsnorm(&ctx, in, in + s->rows * s->n_in, (float)EPS, out, s->rows, s->n_in);
 }
 static void norm_back(const shape *s, const float *in, const float *dout, float *din) {
     size_t n = s->rows * s->n_in;
-    train_rmsnorm_back(in, in + n, (float)EPS, dout, din, din + n, s->rows, s->n_in);
+    train_rmsnorm_back(&ctx, in, in + n, (float)EPS, dout, din, din + n, s->rows, s->n_in);
 }
 
 /* inputs: x */
@@ -133,7 +133,7 @@ static void rotate(const shape *s, const float *in, float sign, float *out) {
     float cos[1024], sin[1024];
     rope_tables(s, sign, cos, sin);
     memcpy(out, in, s->rows * s->heads * s->head_dim * sizeof *out);
-    train_rope(&kernels, out, cos, sin, s->rows, s->seq, s->heads, s->head_dim);
+    train_rope(&ctx, out, cos, sin, s->rows, s->seq, s->heads, s->head_dim);
 }
 static void rope_oracle(const shape *s, const double *in, double *out) {
     memcpy(out, in, s->rows * s->heads * s->head_dim * sizeof *out);
@@ -150,11 +150,11 @@ static void swiglu_oracle(const shape *s, const double *in, double *out) {
     oracle_swiglu(in, in + s->rows, out, s->rows);
 }
 static void swiglu(const shape *s, const float *in, float *out) {
-    train_swiglu(&kernels, in, in + s->rows, out, s->rows);
+    train_swiglu(&ctx, in, in + s->rows, out, s->rows);
 }
 static void swiglu_back(const shape *s, const float *in, const float *dout, float *din) {
     memcpy(din, in, 2 * s->rows * sizeof *din);
-    train_swiglu_back(&kernels, din, din + s->rows, dout, din, din + s->rows, s->rows);
+    train_swiglu_back(&ctx, din, din + s->rows, dout, din, din + s->rows, s->rows);
 }
 
 /* inputs: q, k, v */
@@ -170,15 +170,14 @@ static void attention(const shape *s, const float *in, float *out) {
     size_t nq = s->rows * s->heads * s->head_dim, nk = s->rows * s->kv_heads * s->head_dim;
     train_attn a = attention_of(s);
     float *scratch = make(train_attention_scratch(s->seq), sizeof *scratch);
-    train_attention(&kernels, &a, in, in + nq, in + nq + nk, out, scratch);
+    train_attention(&ctx, &a, in, in + nq, in + nq + nk, out, scratch);
     free(scratch);
 }
 static void attention_back(const shape *s, const float *in, const float *dout, float *din) {
     size_t nq = s->rows * s->heads * s->head_dim, nk = s->rows * s->kv_heads * s->head_dim;
     train_attn a = attention_of(s);
     float *scratch = make(train_attention_scratch(s->seq), sizeof *scratch);
-    train_attention_back(&kernels, &a, in, in + nq, in + nq + nk, dout, din, din + nq, din + nq + nk,
-                         scratch);
+    train_attention_back(&ctx, &a, in, in + nq, in + nq + nk, dout, din, din + nq, din + nq + nk, scratch);
     free(scratch);
 }
 
@@ -188,11 +187,11 @@ static void embed_oracle(const shape *s, const double *in, double *out) {
         out[i] = in[(size_t)s->tokens[i / s->n_in] * s->n_in + i % s->n_in];
 }
 static void embed(const shape *s, const float *in, float *out) {
-    train_embed(in, s->tokens, out, s->rows, s->n_in);
+    train_embed(&ctx, in, s->tokens, out, s->rows, s->n_in);
 }
 static void embed_back(const shape *s, const float *in, const float *dout, float *din) {
     (void)in;
-    train_embed_back(s->tokens, dout, din, s->rows, s->n_in);
+    train_embed_back(&ctx, s->tokens, dout, din, s->rows, s->n_in);
 }
 
 /* inputs: logits (rows, n_in); output: the sum */
@@ -202,7 +201,7 @@ static void loss_oracle(const shape *s, const double *in, double *out) {
 static train_loss cross_entropy(const shape *s, const float *in, float scale, float *gradient) {
     train_loss loss = {0};
     memcpy(gradient, in, s->rows * s->n_in * sizeof *in);
-    train_cross_entropy(&kernels, gradient, s->tokens, s->rows, s->n_in, scale, &loss);
+    train_cross_entropy(&ctx, gradient, s->tokens, s->rows, s->n_in, scale, &loss);
     return loss;
 }
 static void loss(const shape *s, const float *in, float *out) {
@@ -235,12 +234,12 @@ static void test_linear_adds(void **state) {
     const float dy[] = {1, 0, 0, 0, 0, 2};
     float y[6] = {10, 10, 10, 10, 10, 10}, dx[4] = {1, 1, 1, 1}, dw[6] = {5, 5, 5, 5, 5, 5};
     const float want_y[] = {9, 12, 13, 9, 16, 17}, want_dx[] = {2, 0, 3, 3}, want_dw[] = {6, 7, 5, 5, 11, 13};
-    train_linear(x, w, y, 2, 2, 3, true);
+    train_linear(&ctx, x, w, y, 2, 2, 3, true);
     assert_memory_equal(y, want_y, sizeof y);
-    train_linear_back(x, w, dy, dx, dw, 2, 2, 3, true);
+    train_linear_back(&ctx, x, w, dy, dx, dw, 2, 2, 3, true);
     assert_memory_equal(dx, want_dx, sizeof dx);
     assert_memory_equal(dw, want_dw, sizeof dw);
-    train_linear_back(x, w, dy, NULL, NULL, 2, 2, 3, true); /* nothing is wanted, nothing is touched */
+    train_linear_back(&ctx, x, w, dy, NULL, NULL, 2, 2, 3, true); /* nothing is wanted, nothing is touched */
     assert_memory_equal(dx, want_dx, sizeof dx);
 }
 
@@ -254,7 +253,7 @@ static void test_rmsnorm(void **state) {
     }
     const float x[] = {0, 0}, w[] = {1, 1}, dy[] = {0, 0};
     float dx[] = {3, 4}, dw[] = {5, 6}; /* both are added to */
-    train_rmsnorm_back(x, w, (float)EPS, dy, dx, dw, 1, 2);
+    train_rmsnorm_back(&ctx, x, w, (float)EPS, dy, dx, dw, 1, 2);
     assert_true(dx[0] == 3 && dx[1] == 4 && dw[0] == 5 && dw[1] == 6);
 }
 
@@ -281,7 +280,7 @@ static void test_swiglu(void **state) {
     /* Where sigma would be 0 / 0, and far out. */
     float gate[] = {0.0f, -0.0f, 1e-40f, 90.0f, -90.0f}, up[] = {2, 2, 2, 2, 2}, dy[] = {1, 1, 1, 1, 1};
     const float want[] = {1, 1, 1, 2, 0};
-    train_swiglu_back(&kernels, gate, up, dy, gate, up, 5);
+    train_swiglu_back(&ctx, gate, up, dy, gate, up, 5);
     for (size_t i = 0; i < 5; i++) assert_true(fabsf(gate[i] - want[i]) < 1e-30f);
 }
 
@@ -369,6 +368,6 @@ int main(void) {
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_cross_entropy_counts),
     };
-    specp_kernels_init(&kernels, SPECP_ISA_ALL);
+    specp_kernels_init(&ctx.kernels, SPECP_ISA_ALL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,16 +4,17 @@
  * gradients and Adam's moments, each one flat array, and forward and backward of
  * a micro-batch.
  *
- *     train_llama_new(&m, &shape, 4096, 512, alloc, &why)
+ *     train_llama_new(&m, &shape, 4096, 512, team, alloc, &why)
  *     train_llama_init(m, seed)
- *     each step:  memset(m->grad, 0, m->n_params * sizeof *m->grad)
+ *     each step:  memset(m->p.grad, 0, m->p.n * sizeof *m->p.grad)
  *                 train_llama_run(m, tokens, targets, n_seqs, seq, true, &loss, &why)   K times
- *                 train_adamw_step(&o, t, scale, m->grad, m->param, m->m, m->v, m->n_params)
+ *                 train_adamw_step(&o, t, scale, m->p.grad, m->p.value, m->p.m, m->p.v, m->p.n)
  */
 #ifndef TRAIN_LLAMA_H
 #define TRAIN_LLAMA_H
 
 #include "train_ops.h"
+#include "train_params.h"
 
 typedef struct train_llama_shape {
     size_t vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
@@ -22,30 +23,21 @@ typedef struct train_llama_shape {
     bool tied; /* the output matrix is the embedding */
 } train_llama_shape;
 
-/* A named part of the flat arrays: elements offset .. offset + rows * cols - 1. */
-typedef struct train_view {
-    char name[64]; /* as Hugging Face names it: "model.layers.0.mlp.up_proj.weight" */
-    size_t offset, rows, cols;
-    uint32_t n_dims; /* 1: a norm, rows == 1 */
-} train_view;
-
 typedef struct train_llama {
     train_llama_shape shape;
-    size_t n_params, n_views;
-    train_view *view;
-    float *param, *grad, *m, *v; /* (n_params) each */
-    struct train_acts *acts;     /* private: what a micro-batch needs, sized once */
-    specp_kernels kernels;
+    train_params p;          /* named as Hugging Face does: "model.layers.0.mlp.up_proj.weight" */
+    struct train_acts *acts; /* private: what a micro-batch needs, sized once */
+    train_ctx ctx;
     spec_allocator alloc;
 } train_llama;
 
 /*
  * Everything that training will need is allocated here, for micro-batches of up
- * to max_rows tokens in sequences of up to max_seq; all floats begin as 0. SPEC_ERR_INVALID (sizes;
+ * to max_rows tokens in sequences of up to max_seq; `team` is borrowed for its life (NULL: one thread). All floats begin as 0. SPEC_ERR_INVALID (sizes;
  * the message says which), SPEC_ERR_NOMEM.
  */
 int train_llama_new(train_llama **out, const train_llama_shape *shape, size_t max_rows, size_t max_seq,
-                    const spec_allocator *alloc, spec_message *why);
+                    specp_team *team, const spec_allocator *alloc, spec_message *why);
 void train_llama_free(train_llama *m); /* NULL is accepted */
 
 /* Norms 1, matrices normal with deviation 0.02, those that write to the residual less by

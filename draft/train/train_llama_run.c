@@ -122,74 +122,71 @@ void train_acts_free(train_acts *a, const spec_allocator *alloc) {
 
 /* Where a part of layer l begins in the flat arrays. */
 static size_t part(const train_llama *m, size_t l, enum train_part p) {
-    return m->view[1 + l * TRAIN_PARTS + p].offset;
+    return m->p.view[1 + l * TRAIN_PARTS + p].offset;
 }
 
 static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     const train_llama_shape *s = &m->shape;
-    const specp_kernels *k = &m->kernels;
     train_acts *a = m->acts;
     kept *c = &a->layer[l];
     size_t rows = at->n_seqs * at->seq, dim = s->dim, nq = s->n_heads * s->head_dim;
     size_t nkv = s->n_kv_heads * s->head_dim;
     float *x = a->layer[l + 1].x;
-    const float *w = m->param;
-    train_rmsnorm(k, c->x, w + part(m, l, TRAIN_ATTN_NORM), s->eps, a->normed, rows, dim);
-    train_linear(a->normed, w + part(m, l, TRAIN_Q), c->q, rows, dim, nq, false);
-    train_linear(a->normed, w + part(m, l, TRAIN_K), c->k, rows, dim, nkv, false);
-    train_linear(a->normed, w + part(m, l, TRAIN_V), c->v, rows, dim, nkv, false);
-    train_rope(k, c->q, a->cos, a->sin, rows, at->seq, s->n_heads, s->head_dim);
-    train_rope(k, c->k, a->cos, a->sin, rows, at->seq, s->n_kv_heads, s->head_dim);
-    train_attention(k, at, c->q, c->k, c->v, c->attn, a->scratch);
+    const float *w = m->p.value;
+    train_rmsnorm(&m->ctx, c->x, w + part(m, l, TRAIN_ATTN_NORM), s->eps, a->normed, rows, dim);
+    train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_Q), c->q, rows, dim, nq, false);
+    train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_K), c->k, rows, dim, nkv, false);
+    train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_V), c->v, rows, dim, nkv, false);
+    train_rope(&m->ctx, c->q, a->cos, a->sin, rows, at->seq, s->n_heads, s->head_dim);
+    train_rope(&m->ctx, c->k, a->cos, a->sin, rows, at->seq, s->n_kv_heads, s->head_dim);
+    train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn, a->scratch);
     memcpy(c->mid, c->x, rows * dim * sizeof *c->mid);
-    train_linear(c->attn, w + part(m, l, TRAIN_O), c->mid, rows, nq, dim, true);
-    train_rmsnorm(k, c->mid, w + part(m, l, TRAIN_FFN_NORM), s->eps, a->normed, rows, dim);
-    train_linear(a->normed, w + part(m, l, TRAIN_GATE), c->gate, rows, dim, s->n_ff, false);
-    train_linear(a->normed, w + part(m, l, TRAIN_UP), c->up, rows, dim, s->n_ff, false);
-    train_swiglu(k, c->gate, c->up, a->act, rows * s->n_ff);
+    train_linear(&m->ctx, c->attn, w + part(m, l, TRAIN_O), c->mid, rows, nq, dim, true);
+    train_rmsnorm(&m->ctx, c->mid, w + part(m, l, TRAIN_FFN_NORM), s->eps, a->normed, rows, dim);
+    train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_GATE), c->gate, rows, dim, s->n_ff, false);
+    train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_UP), c->up, rows, dim, s->n_ff, false);
+    train_swiglu(&m->ctx, c->gate, c->up, a->act, rows * s->n_ff);
     memcpy(x, c->mid, rows * dim * sizeof *x);
-    train_linear(a->act, w + part(m, l, TRAIN_DOWN), x, rows, s->n_ff, dim, true);
+    train_linear(&m->ctx, a->act, w + part(m, l, TRAIN_DOWN), x, rows, s->n_ff, dim, true);
 }
 
 /* dx, of what the layer gave, becomes the gradient of `mid`. */
 static void ffn_backward(train_llama *m, size_t l, size_t rows) {
     const train_llama_shape *s = &m->shape;
-    const specp_kernels *k = &m->kernels;
     train_acts *a = m->acts;
     kept *c = &a->layer[l];
-    const float *w = m->param;
-    float *g = m->grad;
+    const float *w = m->p.value;
+    float *g = m->p.grad;
     size_t dim = s->dim, ff = s->n_ff, norm = part(m, l, TRAIN_FFN_NORM), gate = part(m, l, TRAIN_GATE);
     size_t up = part(m, l, TRAIN_UP), down = part(m, l, TRAIN_DOWN);
-    train_rmsnorm(k, c->mid, w + norm, s->eps, a->normed, rows, dim);
-    train_swiglu(k, c->gate, c->up, a->act, rows * ff);
-    train_linear_back(a->act, w + down, a->dx, a->dup, g + down, rows, ff, dim, false);
-    train_swiglu_back(k, c->gate, c->up, a->dup, a->dgate, a->dup, rows * ff);
-    train_linear_back(a->normed, w + gate, a->dgate, a->dnormed, g + gate, rows, dim, ff, false);
-    train_linear_back(a->normed, w + up, a->dup, a->dnormed, g + up, rows, dim, ff, true);
-    train_rmsnorm_back(c->mid, w + norm, s->eps, a->dnormed, a->dx, g + norm, rows, dim);
+    train_rmsnorm(&m->ctx, c->mid, w + norm, s->eps, a->normed, rows, dim);
+    train_swiglu(&m->ctx, c->gate, c->up, a->act, rows * ff);
+    train_linear_back(&m->ctx, a->act, w + down, a->dx, a->dup, g + down, rows, ff, dim, false);
+    train_swiglu_back(&m->ctx, c->gate, c->up, a->dup, a->dgate, a->dup, rows * ff);
+    train_linear_back(&m->ctx, a->normed, w + gate, a->dgate, a->dnormed, g + gate, rows, dim, ff, false);
+    train_linear_back(&m->ctx, a->normed, w + up, a->dup, a->dnormed, g + up, rows, dim, ff, true);
+    train_rmsnorm_back(&m->ctx, c->mid, w + norm, s->eps, a->dnormed, a->dx, g + norm, rows, dim);
 }
 
 /* dx, of `mid`, becomes the gradient of the layer's x. */
 static void attention_backward(train_llama *m, size_t l, const train_attn *at) {
     const train_llama_shape *s = &m->shape;
-    const specp_kernels *k = &m->kernels;
     train_acts *a = m->acts;
     kept *c = &a->layer[l];
-    const float *w = m->param;
-    float *g = m->grad;
+    const float *w = m->p.value;
+    float *g = m->p.grad;
     size_t rows = at->n_seqs * at->seq, dim = s->dim, nq = s->n_heads * s->head_dim;
     size_t nkv = s->n_kv_heads * s->head_dim, norm = part(m, l, TRAIN_ATTN_NORM), o = part(m, l, TRAIN_O);
     size_t wq = part(m, l, TRAIN_Q), wk = part(m, l, TRAIN_K), wv = part(m, l, TRAIN_V);
-    train_rmsnorm(k, c->x, w + norm, s->eps, a->normed, rows, dim);
-    train_linear_back(c->attn, w + o, a->dx, a->dattn, g + o, rows, nq, dim, false);
-    train_attention_back(k, at, c->q, c->k, c->v, a->dattn, a->dq, a->dk, a->dv, a->scratch);
-    train_rope(k, a->dq, a->cos, a->minus_sin, rows, at->seq, s->n_heads, s->head_dim);
-    train_rope(k, a->dk, a->cos, a->minus_sin, rows, at->seq, s->n_kv_heads, s->head_dim);
-    train_linear_back(a->normed, w + wq, a->dq, a->dnormed, g + wq, rows, dim, nq, false);
-    train_linear_back(a->normed, w + wk, a->dk, a->dnormed, g + wk, rows, dim, nkv, true);
-    train_linear_back(a->normed, w + wv, a->dv, a->dnormed, g + wv, rows, dim, nkv, true);
-    train_rmsnorm_back(c->x, w + norm, s->eps, a->dnormed, a->dx, g + norm, rows, dim);
+    train_rmsnorm(&m->ctx, c->x, w + norm, s->eps, a->normed, rows, dim);
+    train_linear_back(&m->ctx, c->attn, w + o, a->dx, a->dattn, g + o, rows, nq, dim, false);
+    train_attention_back(&m->ctx, at, c->q, c->k, c->v, a->dattn, a->dq, a->dk, a->dv, a->scratch);
+    train_rope(&m->ctx, a->dq, a->cos, a->minus_sin, rows, at->seq, s->n_heads, s->head_dim);
+    train_rope(&m->ctx, a->dk, a->cos, a->minus_sin, rows, at->seq, s->n_kv_heads, s->head_dim);
+    train_linear_back(&m->ctx, a->normed, w + wq, a->dq, a->dnormed, g + wq, rows, dim, nq, false);
+    train_linear_back(&m->ctx, a->normed, w + wk, a->dk, a->dnormed, g + wk, rows, dim, nkv, true);
+    train_linear_back(&m->ctx, a->normed, w + wv, a->dv, a->dnormed, g + wv, rows, dim, nkv, true);
+    train_rmsnorm_back(&m->ctx, c->x, w + norm, s->eps, a->dnormed, a->dx, g + norm, rows, dim);
 }
 
 /* ---- a micro-batch ------------------------------------------------------- */
@@ -199,16 +196,16 @@ static void head(train_llama *m, const spec_token *targets, size_t rows, size_t 
                  train_loss *loss) {
     const train_llama_shape *s = &m->shape;
     train_acts *a = m->acts;
-    size_t w = m->view[s->tied ? 0 : m->n_views - 1].offset, dim = s->dim;
+    size_t w = m->p.view[s->tied ? 0 : m->p.n_views - 1].offset, dim = s->dim;
     float scale = n_targets ? (float)(1.0 / (double)n_targets) : 0.0f;
     for (size_t r = 0; r < rows; r += HEAD_ROWS) {
         size_t n = rows - r < HEAD_ROWS ? rows - r : HEAD_ROWS;
         const float *x = a->normed + r * dim;
-        train_linear(x, m->param + w, a->logits, n, dim, s->vocab, false);
-        train_cross_entropy(&m->kernels, a->logits, targets + r, n, s->vocab, scale, loss);
+        train_linear(&m->ctx, x, m->p.value + w, a->logits, n, dim, s->vocab, false);
+        train_cross_entropy(&m->ctx, a->logits, targets + r, n, s->vocab, scale, loss);
         if (backward) {
-            train_linear_back(x, m->param + w, a->logits, a->dnormed + r * dim, m->grad + w, n, dim, s->vocab,
-                              false);
+            train_linear_back(&m->ctx, x, m->p.value + w, a->logits, a->dnormed + r * dim, m->p.grad + w, n,
+                              dim, s->vocab, false);
         }
     }
 }
@@ -237,22 +234,23 @@ int train_llama_run(train_llama *m, const spec_token *tokens, const spec_token *
                     size_t seq, bool backward, train_loss *loss, spec_message *why) {
     const train_llama_shape *s = &m->shape;
     train_acts *a = m->acts;
-    size_t rows = n_seqs * seq, n_targets = 0, norm = m->view[1 + s->n_layers * TRAIN_PARTS].offset;
+    size_t rows = n_seqs * seq, n_targets = 0, norm = m->p.view[1 + s->n_layers * TRAIN_PARTS].offset;
     int err = check_batch(m, tokens, targets, n_seqs, seq, &n_targets, why);
     if (err) return err;
     train_attn at = {n_seqs, seq, s->n_heads, s->n_kv_heads, s->head_dim};
-    train_embed(m->param, tokens, a->layer[0].x, rows, s->dim);
+    train_embed(&m->ctx, m->p.value, tokens, a->layer[0].x, rows, s->dim);
     for (size_t l = 0; l < s->n_layers; l++) layer_forward(m, l, &at);
     const float *last = a->layer[s->n_layers].x;
-    train_rmsnorm(&m->kernels, last, m->param + norm, s->eps, a->normed, rows, s->dim);
+    train_rmsnorm(&m->ctx, last, m->p.value + norm, s->eps, a->normed, rows, s->dim);
     head(m, targets, rows, n_targets, backward, loss);
     if (!backward) return SPEC_OK;
     memset(a->dx, 0, rows * s->dim * sizeof *a->dx);
-    train_rmsnorm_back(last, m->param + norm, s->eps, a->dnormed, a->dx, m->grad + norm, rows, s->dim);
+    train_rmsnorm_back(&m->ctx, last, m->p.value + norm, s->eps, a->dnormed, a->dx, m->p.grad + norm, rows,
+                       s->dim);
     for (size_t l = s->n_layers; l-- > 0;) {
         ffn_backward(m, l, rows);
         attention_backward(m, l, &at);
     }
-    train_embed_back(tokens, a->dx, m->grad, rows, s->dim);
+    train_embed_back(&m->ctx, tokens, a->dx, m->p.grad, rows, s->dim);
     return SPEC_OK;
 }

@@ -50,13 +50,13 @@ static float dot(const float *x, const float *y, size_t n) {
 
 /* ---- rows ---------------------------------------------------------------- */
 
-void train_linear(const float *x, const float *w, float *y, size_t rows, size_t n_in, size_t n_out,
-                  bool add) {
+void train_linear(const train_ctx *c, const float *x, const float *w, float *y, size_t rows, size_t n_in,
+                  size_t n_out, bool add) {
     gemm(false, true, rows, n_out, n_in, 1.0f, x, n_in, w, n_in, add ? 1.0f : 0.0f, y, n_out);
 }
 
-void train_linear_back(const float *x, const float *w, const float *dy, float *dx, float *dw, size_t rows,
-                       size_t n_in, size_t n_out, bool add) {
+void train_linear_back(const train_ctx *c, const float *x, const float *w, const float *dy, float *dx,
+                       float *dw, size_t rows, size_t n_in, size_t n_out, bool add) {
     if (dx) {
         gemm(false, false, rows, n_in, n_out, 1.0f, dy, n_out, w, n_in, add ? 1.0f : 0.0f, dx, n_in);
     }
@@ -65,16 +65,16 @@ void train_linear_back(const float *x, const float *w, const float *dy, float *d
     }
 }
 
-void train_rmsnorm(const specp_kernels *k, const float *x, const float *w, float eps, float *y, size_t rows,
+void train_rmsnorm(const train_ctx *c, const float *x, const float *w, float eps, float *y, size_t rows,
                    size_t n) {
     for (size_t r = 0; r < rows; r++) {
-        k->rmsnorm(x + r * n, w, eps, y + r * n, n);
+        c->kernels.rmsnorm(x + r * n, w, eps, y + r * n, n);
     }
 }
 
 /* With s = 1 / sqrt(mean x^2 + eps): dx = s w dy - x s^3 / n * sum(w dy x). */
-void train_rmsnorm_back(const float *x, const float *w, float eps, const float *dy, float *dx, float *dw,
-                        size_t rows, size_t n) {
+void train_rmsnorm_back(const train_ctx *c, const float *x, const float *w, float eps, const float *dy,
+                        float *dx, float *dw, size_t rows, size_t n) {
     for (size_t r = 0; r < rows; r++, x += n, dy += n, dx += n) {
         float s = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
         float lane[LANES] = {0}, sum = 0.0f;
@@ -92,31 +92,31 @@ void train_rmsnorm_back(const float *x, const float *w, float eps, const float *
     }
 }
 
-void train_rope(const specp_kernels *k, float *x, const float *cos, const float *sin, size_t rows, size_t seq,
+void train_rope(const train_ctx *c, float *x, const float *cos, const float *sin, size_t rows, size_t seq,
                 size_t n_heads, size_t head_dim) {
     for (size_t r = 0; r < rows; r++) {
         size_t at = r % seq * (head_dim / 2);
         for (size_t h = 0; h < n_heads; h++) {
-            k->rope(x + (r * n_heads + h) * head_dim, cos + at, sin + at, head_dim, true);
+            c->kernels.rope(x + (r * n_heads + h) * head_dim, cos + at, sin + at, head_dim, true);
         }
     }
 }
 
-void train_swiglu(const specp_kernels *k, const float *gate, const float *up, float *y, size_t n) {
-    k->silu_mul(gate, up, y, n);
+void train_swiglu(const train_ctx *c, const float *gate, const float *up, float *y, size_t n) {
+    c->kernels.silu_mul(gate, up, y, n);
 }
 
 /* silu = g sigma, so sigma = silu / g; near 0, where that loses digits, sigma is 1/2.
  * silu' = sigma + silu (1 - sigma). */
-void train_swiglu_back(const specp_kernels *k, const float *gate, const float *up, const float *dy,
-                       float *dgate, float *dup, size_t n) {
+void train_swiglu_back(const train_ctx *c, const float *gate, const float *up, const float *dy, float *dgate,
+                       float *dup, size_t n) {
     float one[64], silu[64];
     for (size_t i = 0; i < 64; i++) {
         one[i] = 1.0f;
     }
     for (size_t from = 0; from < n; from += 64) {
         size_t m = n - from < 64 ? n - from : 64;
-        k->silu_mul(gate + from, one, silu, m);
+        c->kernels.silu_mul(gate + from, one, silu, m);
         for (size_t i = 0; i < m; i++) {
             float g = gate[from + i], u = up[from + i], d = dy[from + i];
             float sigma = fabsf(g) < 1e-30f ? 0.5f : silu[i] / g;
@@ -126,13 +126,15 @@ void train_swiglu_back(const specp_kernels *k, const float *gate, const float *u
     }
 }
 
-void train_embed(const float *w, const spec_token *tokens, float *y, size_t rows, size_t n) {
+void train_embed(const train_ctx *c, const float *w, const spec_token *tokens, float *y, size_t rows,
+                 size_t n) {
     for (size_t r = 0; r < rows; r++) {
         memcpy(y + r * n, w + (size_t)tokens[r] * n, n * sizeof *y);
     }
 }
 
-void train_embed_back(const spec_token *tokens, const float *dy, float *dw, size_t rows, size_t n) {
+void train_embed_back(const train_ctx *c, const spec_token *tokens, const float *dy, float *dw, size_t rows,
+                      size_t n) {
     for (size_t r = 0; r < rows; r++) {
         float *to = dw + (size_t)tokens[r] * n;
         for (size_t i = 0; i < n; i++) {
@@ -146,7 +148,7 @@ void train_embed_back(const spec_token *tokens, const float *dy, float *dw, size
 size_t train_attention_scratch(size_t seq) { return 2 * TILE * seq; }
 
 /* p[i * seq + j]: how much query r0 + i takes of key j, for n queries and keys before r0 + n. */
-static void probabilities(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+static void probabilities(const train_ctx *c, const train_attn *a, const float *q, const float *key,
                           size_t r0, size_t n, float *p) {
     size_t d = a->head_dim, all = r0 + n;
     gemm(false, true, n, all, d, 1.0f / sqrtf((float)d), q, a->n_heads * d, key, a->n_kv_heads * d, 0.0f, p,
@@ -154,7 +156,7 @@ static void probabilities(const specp_kernels *k, const train_attn *a, const flo
     for (size_t i = 0; i < n; i++) {
         float *row = p + i * a->seq;
         size_t seen = r0 + i + 1;
-        k->scale(row, 1.0f / k->softmax(row, seen), seen);
+        c->kernels.scale(row, 1.0f / c->kernels.softmax(row, seen), seen);
         memset(row + seen, 0, (all - seen) * sizeof *row);
     }
 }
@@ -170,7 +172,7 @@ static size_t key_at(const train_attn *a, size_t s, size_t h) {
 
 static size_t tile_rows(const train_attn *a, size_t r0) { return a->seq - r0 < TILE ? a->seq - r0 : TILE; }
 
-void train_attention(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+void train_attention(const train_ctx *c, const train_attn *a, const float *q, const float *key,
                      const float *value, float *out, float *scratch) {
     size_t d = a->head_dim, ldq = a->n_heads * d, ldk = a->n_kv_heads * d;
     for (size_t item = 0; item < a->n_seqs * a->n_heads; item++) {
@@ -178,7 +180,7 @@ void train_attention(const specp_kernels *k, const train_attn *a, const float *q
         size_t kv = key_at(a, item / a->n_heads, item % a->n_heads);
         for (size_t r0 = 0; r0 < a->seq; r0 += TILE) {
             size_t n = tile_rows(a, r0);
-            probabilities(k, a, q + at + r0 * ldq, key + kv, r0, n, scratch);
+            probabilities(c, a, q + at + r0 * ldq, key + kv, r0, n, scratch);
             gemm(false, false, n, d, r0 + n, 1.0f, scratch, a->seq, value + kv, ldk, 0.0f,
                  out + at + r0 * ldq, ldq);
         }
@@ -193,7 +195,7 @@ static void softmax_back(const float *p, float *dp, size_t n) {
     }
 }
 
-void train_attention_back(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+void train_attention_back(const train_ctx *c, const train_attn *a, const float *q, const float *key,
                           const float *value, const float *dout, float *dq, float *dkey, float *dvalue,
                           float *scratch) {
     size_t d = a->head_dim, ldq = a->n_heads * d, ldk = a->n_kv_heads * d, seq = a->seq;
@@ -205,7 +207,7 @@ void train_attention_back(const specp_kernels *k, const train_attn *a, const flo
         size_t kv = key_at(a, item / a->n_heads, item % a->n_heads);
         for (size_t r0 = 0; r0 < seq; r0 += TILE) {
             size_t n = tile_rows(a, r0), all = r0 + n, here = at + r0 * ldq;
-            probabilities(k, a, q + here, key + kv, r0, n, p);
+            probabilities(c, a, q + here, key + kv, r0, n, p);
             gemm(true, false, all, d, n, 1.0f, p, seq, dout + here, ldq, 1.0f, dvalue + kv, ldk);
             gemm(false, true, n, all, d, 1.0f, dout + here, ldq, value + kv, ldk, 0.0f, dp, seq);
             for (size_t i = 0; i < n; i++) {
@@ -219,7 +221,7 @@ void train_attention_back(const specp_kernels *k, const train_attn *a, const flo
 
 /* ---- loss ---------------------------------------------------------------- */
 
-void train_cross_entropy(const specp_kernels *k, float *logits, const spec_token *labels, size_t rows,
+void train_cross_entropy(const train_ctx *c, float *logits, const spec_token *labels, size_t rows,
                          size_t vocab, float scale, train_loss *loss) {
     for (size_t r = 0; r < rows; r++) {
         float *row = logits + r * vocab;
@@ -228,13 +230,13 @@ void train_cross_entropy(const specp_kernels *k, float *logits, const spec_token
             memset(row, 0, vocab * sizeof *row);
             continue;
         }
-        spec_token best = k->argmax(row, vocab);
+        spec_token best = c->kernels.argmax(row, vocab);
         double below = (double)row[best] - (double)row[label];
-        float sum = k->softmax(row, vocab);
+        float sum = c->kernels.softmax(row, vocab);
         loss->sum += below + (sum < INFINITY ? specp_log(sum) : (double)sum); /* NaN stays NaN */
         loss->n++;
         loss->correct += best == label;
-        k->scale(row, scale / sum, vocab);
+        c->kernels.scale(row, scale / sum, vocab);
         row[label] -= scale;
     }
 }

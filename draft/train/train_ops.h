@@ -13,33 +13,41 @@
 #define TRAIN_OPS_H
 
 #include "kernels.h"
+#include "team.h"
 
 #define TRAIN_IGNORED (-100) /* the label of a row without a target */
 
+/* What every operation runs on. */
+typedef struct train_ctx {
+    specp_kernels kernels;
+    specp_team *team; /* borrowed; NULL: the caller's thread alone */
+} train_ctx;
+
 /* y = x W^T, W (n_out, n_in); with `add` it is added to y. */
-void train_linear(const float *x, const float *w, float *y, size_t rows, size_t n_in, size_t n_out, bool add);
+void train_linear(const train_ctx *c, const float *x, const float *w, float *y, size_t rows, size_t n_in,
+                  size_t n_out, bool add);
 /* dx = dy W, or with `add` added to dx; dx == NULL: not wanted. dw += dy^T x; dw == NULL: frozen. */
-void train_linear_back(const float *x, const float *w, const float *dy, float *dx, float *dw, size_t rows,
-                       size_t n_in, size_t n_out, bool add);
+void train_linear_back(const train_ctx *c, const float *x, const float *w, const float *dy, float *dx,
+                       float *dw, size_t rows, size_t n_in, size_t n_out, bool add);
 
 /* y = x / sqrt(mean of squares + eps) * w, row by row. */
-void train_rmsnorm(const specp_kernels *k, const float *x, const float *w, float eps, float *y, size_t rows,
+void train_rmsnorm(const train_ctx *c, const float *x, const float *w, float eps, float *y, size_t rows,
                    size_t n);
 /* dx += (a norm stands beside a residual), dw +=. */
-void train_rmsnorm_back(const float *x, const float *w, float eps, const float *dy, float *dx, float *dw,
-                        size_t rows, size_t n);
+void train_rmsnorm_back(const train_ctx *c, const float *x, const float *w, float eps, const float *dy,
+                        float *dx, float *dw, size_t rows, size_t n);
 
 /* Rotates pairs (j, j + head_dim / 2) of each head in place, row r by its position
  * r % seq; cos, sin (seq, head_dim / 2). Backward: the same on the gradient with
  * -sin. */
-void train_rope(const specp_kernels *k, float *x, const float *cos, const float *sin, size_t rows, size_t seq,
+void train_rope(const train_ctx *c, float *x, const float *cos, const float *sin, size_t rows, size_t seq,
                 size_t n_heads, size_t head_dim);
 
 /* y = silu(gate) * up, n elements. */
-void train_swiglu(const specp_kernels *k, const float *gate, const float *up, float *y, size_t n);
+void train_swiglu(const train_ctx *c, const float *gate, const float *up, float *y, size_t n);
 /* dgate and dup may be any of the inputs. */
-void train_swiglu_back(const specp_kernels *k, const float *gate, const float *up, const float *dy,
-                       float *dgate, float *dup, size_t n);
+void train_swiglu_back(const train_ctx *c, const float *gate, const float *up, const float *dy, float *dgate,
+                       float *dup, size_t n);
 
 /* Causal attention of sequences that lie one after the other. n_heads is a multiple of n_kv_heads. */
 typedef struct train_attn {
@@ -49,15 +57,17 @@ typedef struct train_attn {
 /* Floats of scratch that sequences of that length need. */
 size_t train_attention_scratch(size_t seq);
 /* q, out (n_seqs * seq, n_heads * head_dim); key, value (n_seqs * seq, n_kv_heads * head_dim). */
-void train_attention(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+void train_attention(const train_ctx *c, const train_attn *a, const float *q, const float *key,
                      const float *value, float *out, float *scratch);
-void train_attention_back(const specp_kernels *k, const train_attn *a, const float *q, const float *key,
+void train_attention_back(const train_ctx *c, const train_attn *a, const float *q, const float *key,
                           const float *value, const float *dout, float *dq, float *dkey, float *dvalue,
                           float *scratch);
 
 /* Row r of y is row tokens[r] of w (vocab, n). */
-void train_embed(const float *w, const spec_token *tokens, float *y, size_t rows, size_t n);
-void train_embed_back(const spec_token *tokens, const float *dy, float *dw, size_t rows, size_t n);
+void train_embed(const train_ctx *c, const float *w, const spec_token *tokens, float *y, size_t rows,
+                 size_t n);
+void train_embed_back(const train_ctx *c, const spec_token *tokens, const float *dy, float *dw, size_t rows,
+                      size_t n);
 
 /* Sums over rows that have a target. */
 typedef struct train_loss {
@@ -67,7 +77,7 @@ typedef struct train_loss {
 
 /* Adds the rows' cross-entropy to *loss; logits (rows, vocab) become scale times its
  * gradient, zeros in rows whose label is TRAIN_IGNORED. Other labels are 0..vocab-1. */
-void train_cross_entropy(const specp_kernels *k, float *logits, const spec_token *labels, size_t rows,
+void train_cross_entropy(const train_ctx *c, float *logits, const spec_token *labels, size_t rows,
                          size_t vocab, float scale, train_loss *loss);
 
 #endif
