@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "model.h"
+#include "rope.h"
+#include "specp.h"
 #include "support.h"
 
 /* A sine or cosine rounded to float is right if what was rounded lies within 1e-13 of the truth. */

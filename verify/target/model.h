@@ -15,6 +15,7 @@
 #define SPECP_MODEL_H
 
 #include "kernels.h"
+#include "rope.h"
 #include "spec_target.h"
 
 typedef enum specp_act { SPECP_ACT_SILU, SPECP_ACT_GELU } specp_act;
@@ -86,11 +87,5 @@ typedef struct specp_model {
 int specp_model_load(specp_model *m, const char *path, specp_team *team, const spec_target_options *o,
                      const spec_allocator *alloc, spec_message *why);
 void specp_model_release(specp_model *m);
-
-/* cos and sin of position * freq[j], j < n, rounded from double: own code, the same
- * bits everywhere (rope.c). */
-void specp_rope_table(const double *freq, size_t n, size_t position, float *cos, float *sin);
-/* base^(-2j/n_dim), j < n_dim/2, the same bits everywhere. */
-void specp_rope_freqs(double base, size_t n_dim, double *freq);
 
 #endif

@@ -12,9 +12,10 @@
  *     n        = nearest integer to a / (pi/2)                      n < 2^23
  *     a - n P1 - n P2 - n P3    P1 and P2 of 30 bits each: n P1 and n P2 are exact
  */
-#include <string.h>
+#include "rope.h"
 
-#include "model.h"
+#include <stdint.h>
+#include <string.h>
 
 #define LEN(a) (sizeof(a) / sizeof(a)[0])
 
