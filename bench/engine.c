@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine's loop: fills idle lanes, proposes, runs the model once, judges. */
+/* The engine's loop: fills idle lanes, drafts, runs the model once, judges. */
 #include "engine.h"
 
 #include <stdlib.h>
@@ -46,7 +46,8 @@ static int lane_init(engine *e, lane *l) {
     l->piece = specp_calloc(NULL, (size_t)s->budget + 1, sizeof *l->piece);
     l->accepted = specp_calloc(NULL, s->budget, sizeof *l->accepted);
     if (!l->path || !l->commit || !l->piece || !l->accepted) return SPEC_ERR_NOMEM;
-    int rc = spec_tree_init(&l->tree, s->budget, 0, 0, NULL);
+    uint32_t q = e->needs.q_rows < s->budget ? e->needs.q_rows : s->budget;
+    int rc = spec_tree_init(&l->tree, s->budget, q, q ? (uint32_t)e->info.vocab : 0, NULL);
     if (rc == SPEC_OK) rc = spec_sequence_new(&l->sequence, s->target, 0);
     if (rc == SPEC_OK) rc = lane_init_topk(e, l);
     if (rc == SPEC_OK) rc = engine_stop_new(e, l);
@@ -84,17 +85,33 @@ static size_t common_prefix(const spec_sequence *s, const spec_token *tok, size_
     return i;
 }
 
-/* Brings the cache to all of the prompt but its last token. */
-static int run_prompt(engine *e, lane *l, const spec_token *tok, size_t n) {
-    size_t keep = common_prefix(l->sequence, tok, n);
+/* Brings the cache to all of the prompt but its last token. Where the drafter wants hidden states,
+ * fw->hidden has them for all of these, so that nothing is reused. */
+static int run_prompt(engine *e, lane *l, const spec_token *tok, size_t n, spec_forward_out *fw) {
+    size_t keep = e->needs.prompt_taps ? 0 : common_prefix(l->sequence, tok, n);
     int rc = spec_sequence_truncate(l->sequence, keep);
     l->last = tok[n - 1];
     if (rc != SPEC_OK || keep + 1 >= n) return rc;
     spec_forward_item item = {.sequence = l->sequence, .tokens = tok + keep, .n_tokens = n - 1 - keep};
     spec_forward_args args = {.size = sizeof args, .no_logits = 1};
-    spec_forward_out fw;
+    if (e->needs.prompt_taps) {
+        item.all_rows = 1;
+        args.n_taps = e->needs.n_taps;
+        args.tap_layer = e->needs.tap_layer;
+    }
     e->out->prompt_rows += item.n_tokens;
-    return spec_target_forward(e->s->target, &item, 1, &args, &fw, e->why);
+    return spec_target_forward(e->s->target, &item, 1, &args, fw, e->why);
+}
+
+/* The rows of the prompt, for a drafter that wants them. */
+static int report_prompt(const engine *e, const lane *l, const spec_forward_out *fw) {
+    if (!e->needs.prompt_taps || !fw->n_rows) return SPEC_OK;
+    const spec_outcome o = {.size = sizeof o,
+                            .n_rows = fw->n_rows,
+                            .n_taps = e->needs.n_taps,
+                            .hidden_dim = (uint32_t)e->info.dim,
+                            .hidden = fw->hidden};
+    return spec_request_observe(l->request, &o);
 }
 
 static int begin_request(engine *e, lane *l, const engine_response *r) {
@@ -115,10 +132,12 @@ static int start(engine *e, lane *l) {
     r->limit = e->info.context - r->n_asked;
     if (r->limit > e->s->max_tokens) r->limit = e->s->max_tokens;
     l->ordinal = e->n_begun++;
-    int rc = run_prompt(e, l, r->asked, r->n_asked);
+    spec_forward_out fw = {0};
+    int rc = run_prompt(e, l, r->asked, r->n_asked, &fw);
     if (rc != SPEC_OK) return e->why->text[0] ? rc : engine_fault(e, l, rc, "running the prompt");
     uint64_t t1 = bench_now_ns();
     rc = begin_request(e, l, r);
+    if (rc == SPEC_OK) rc = report_prompt(e, l, &fw);
     uint64_t t2 = bench_now_ns();
     if (rc != SPEC_OK) return engine_fault(e, l, rc, "begin");
     r->prompt_ns = t2 - t0;
@@ -148,28 +167,6 @@ static int fill_lane(engine *e, lane *l) {
 }
 
 /* ---- one pass ------------------------------------------------------------ */
-
-/* A corpus made with another tokenizer, say, knows tokens that the model does not. */
-static int check_tokens(const engine *e, const lane *l) {
-    for (uint32_t i = 0; i < l->tree.n; i++)
-        if ((size_t)l->tree.token[i] >= e->info.vocab)
-            return specp_fail(
-                e->why, SPEC_ERR_INVALID,
-                "the drafter proposes token %d; expected ids below %zu, the model's vocabulary: was "
-                "its corpus made with another tokenizer?",
-                (int)l->tree.token[i], e->info.vocab);
-    return SPEC_OK;
-}
-
-static int propose(engine *e, lane *l) {
-    const engine_response *r = &e->out->response[l->response];
-    spec_propose_args a = {
-        .size = sizeof a, .budget = e->s->budget, .noise = {e->s->seed, l->ordinal, r->n_asked + r->n}};
-    uint64_t t0 = bench_now_ns();
-    int rc = spec_request_propose(l->request, &a, &l->tree);
-    l->draft_ns = bench_now_ns() - t0;
-    return rc == SPEC_OK ? check_tokens(e, l) : engine_fault(e, l, rc, "propose");
-}
 
 static int record_pass(engine_run *o, size_t rows, uint64_t ns) {
     engine_pass *pass = bench_grow(o->pass, &o->cap_pass, rows + 1, sizeof *pass);
@@ -216,17 +213,16 @@ static int settle(engine *e, size_t n, const spec_forward_out *fw, uint64_t ns) 
 
 static int pass(engine *e) {
     size_t n = 0, rows = 0;
-    int rc = SPEC_OK;
-    for (size_t i = 0; i < e->s->batch && rc == SPEC_OK; i++) {
+    for (size_t i = 0; i < e->s->batch; i++) {
         lane *l = &e->lane[i];
         if (!l->busy) continue;
-        rc = propose(e, l);
         e->item[n] =
             (spec_forward_item){.sequence = l->sequence, .tokens = &l->last, .n_tokens = 1, .tree = &l->tree};
         e->busy[n++] = i;
-        rows += 1 + l->tree.n;
     }
+    int rc = engine_propose(e, n);
     if (rc != SPEC_OK) return rc;
+    for (size_t i = 0; i < n; i++) rows += 1 + e->item[i].tree->n;
     spec_forward_args args = {
         .size = sizeof args, .n_taps = e->needs.n_taps, .tap_layer = e->needs.tap_layer};
     spec_forward_out fw;
@@ -289,7 +285,8 @@ static int engine_init(engine *e) {
             e->out->response[i].prompt = p;
             e->out->response[i].turn = t;
         }
-    int rc = samples(s->sampling) ? spec_sampler_new(&e->sampler, e->info.vocab, NULL) : SPEC_OK;
+    int rc = engine_drafts_new(e);
+    if (rc == SPEC_OK && samples(s->sampling)) rc = spec_sampler_new(&e->sampler, e->info.vocab, NULL);
     for (size_t i = 0; i < batch && rc == SPEC_OK; i++) rc = lane_init(e, &e->lane[i]);
     return rc;
 }
@@ -325,6 +322,7 @@ int engine_close(engine *e) {
     free(e->lane);
     free(e->item);
     free(e->busy);
+    engine_drafts_free(e);
     free(e);
     return rc;
 }

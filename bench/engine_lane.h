@@ -42,6 +42,8 @@ typedef struct lane {
     uint64_t draft_ns, update_ns;
 } lane;
 
+typedef struct engine_drafts engine_drafts; /* engine_draft.c's own */
+
 struct engine {
     const engine_settings *s;
     spec_drafter *drafter;
@@ -55,6 +57,7 @@ struct engine {
     lane *lane;            /* (s->batch) */
     spec_forward_item *item;
     size_t *busy; /* (s->batch) numbers of the lanes of a pass */
+    engine_drafts *drafts;
     size_t next_prompt, next_response, n_begun, n_done;
     spec_sequence *fresh; /* for check_cache */
 };
@@ -63,6 +66,11 @@ struct engine {
 int engine_prompt(engine *e, const lane *l, engine_response *r);
 /* engine_end.c: what ends the lane's responses. */
 int engine_stop_new(const engine *e, lane *l);
+
+/* engine_draft.c: a draft for each of the n busy lanes. */
+int engine_drafts_new(engine *e);
+void engine_drafts_free(engine *e);
+int engine_propose(engine *e, size_t n);
 
 /* engine_step.c: what is left of the lane's draft, given the rows of a pass from row0 on; cache,
  * drafter, response and metrics take it over. pass_ns: the lane's share of the pass. */

@@ -49,20 +49,16 @@ void live_release(live *s) {
 
 /* ---- drafters ------------------------------------------------------------ */
 
-/* `random` draws from the model's vocabulary unless told otherwise. */
-static char *drafter_text(const live *s, const char *spec) {
-    spec_target_info info = {.size = sizeof info};
-    if (strncmp(spec, "random", 6) != 0 || (spec[6] && spec[6] != ':') || strstr(spec, "vocab="))
-        return bench_format("%s", spec);
-    spec_target_get_info(s->target, &info);
-    return bench_format("%s%cvocab=%zu", spec, spec[6] ? ',' : ':', info.vocab);
-}
-
 int live_open_drafter(const live *s, const char *spec, spec_drafter **out) {
     spec_message why = {""};
-    char *text = drafter_text(s, spec);
-    int rc = text ? spec_drafter_open(out, text, NULL, &why) : SPEC_ERR_NOMEM;
-    free(text);
+    spec_lm target;
+    spec_target_lm(s->target, &target);
+    const spec_drafter_env env = {.size = sizeof env,
+                                  .target = &target,
+                                  .open_model = spec_target_open_lm,
+                                  .threads = s->model.target.threads,
+                                  .isa = s->model.target.isa};
+    int rc = spec_drafter_open_env(out, spec, &env, NULL, &why);
     if (rc == SPEC_OK) return EXIT_DONE;
     bench_complain("-d %s: %s", spec, why.text[0] ? why.text : spec_strerror(rc));
     return model_exit_code(rc);

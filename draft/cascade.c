@@ -172,15 +172,15 @@ int specp_cascade_of(spec_drafter **out, spec_drafter *const d[2], double tau, c
     return err;
 }
 
-int specp_cascade_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
-                       spec_message *why) {
+int specp_cascade_open(spec_drafter **out, const char *options, const spec_drafter_env *env,
+                       const spec_allocator *alloc, spec_message *why) {
     static const specp_option table[] = {{.key = "tau", .type = SPECP_OPT_REAL, .min = 0, .max = 4096}};
     const char *text = *options ? options : "suffix>ngram-cache";
     size_t n, whole = strlen(text), len = specp_parts_find(text, whole, ",tau=");
     double tau = 1;
     spec_drafter *d[2];
     int err = specp_options_parse("cascade", len < whole ? text + len + 1 : "", table, 1, &tau, why);
-    if (!err) err = specp_parts_open(d, &n, "cascade", text, len, '>', 2, alloc, why);
+    if (!err) err = specp_parts_open(d, &n, "cascade", text, len, '>', 2, env, alloc, why);
     if (err) return err;
     err = specp_cascade_of(out, d, tau, alloc);
     if (!err) return SPEC_OK;

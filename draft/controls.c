@@ -174,7 +174,7 @@ static void random_free(void *self) {
 const char specp_random_help[] =
     "random: drafts random tokens, the same ones for the same noise key: the lower\n"
     "  limit.\n"
-    "  vocab=N     tokens are 0..N-1, 1..2147483647 (default 32000)\n"
+    "  vocab=N     tokens are 0..N-1, 1..2147483647 (default: the target's, else 32000)\n"
     "  width=N     chains side by side, 1..4096 (default 1)\n"
     "  len=N       length of each, 1..4096 (default 8)\n";
 
@@ -196,11 +196,16 @@ static const specp_option random_options[] = {
      .max = SPEC_TREE_MAX_NODES},
 };
 
-int specp_random_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
-                      spec_message *why) {
+int specp_random_open(spec_drafter **out, const char *options, const spec_drafter_env *env,
+                      const spec_allocator *alloc, spec_message *why) {
     static const spec_drafter_ops ops = {
         .version = SPEC_DRAFTER_OPS_V1, .name = "random", .propose = random_propose, .free = random_free};
     random_drafter d = {.alloc = alloc ? *alloc : (spec_allocator){0}, .vocab = 32000, .width = 1, .len = 8};
+    if (env->target) {
+        spec_lm_info info = {.size = sizeof info};
+        env->target->ops->info(env->target->self, &info);
+        d.vocab = (int64_t)info.vocab;
+    }
     int err = specp_options_parse("random", options, random_options, 3, &d, why);
     if (err) return err;
     random_drafter *self = specp_alloc(alloc, 1, sizeof *self);

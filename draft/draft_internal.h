@@ -74,14 +74,19 @@ uint64_t specp_account_bytes(specp_account *a);
 typedef int specp_open_fn(spec_drafter **out, const char *options, const spec_allocator *alloc,
                           spec_message *why);
 
-specp_open_fn specp_none_open, specp_oracle_open, specp_random_open; /* controls.c */
-specp_open_fn specp_suffix_open;                                     /* suffix.c */
-specp_open_fn specp_pld_open;                                        /* pld.c */
-specp_open_fn specp_ngram_cache_open;                                /* ngram_cache.c */
-specp_open_fn specp_ngram_mod_open;                                  /* ngram_mod.c */
-specp_open_fn specp_recycle_open;                                    /* recycle.c */
-specp_open_fn specp_union_open;                                      /* union.c */
-specp_open_fn specp_cascade_open;                                    /* cascade.c */
+/* The same for drafters that look at their surroundings; env is whole, never NULL. */
+typedef int specp_open_env_fn(spec_drafter **out, const char *options, const spec_drafter_env *env,
+                              const spec_allocator *alloc, spec_message *why);
+
+specp_open_fn specp_none_open, specp_oracle_open; /* controls.c */
+specp_open_env_fn specp_random_open;              /* controls.c */
+specp_open_fn specp_suffix_open;                  /* suffix.c */
+specp_open_fn specp_pld_open;                     /* pld.c */
+specp_open_fn specp_ngram_cache_open;             /* ngram_cache.c */
+specp_open_fn specp_ngram_mod_open;               /* ngram_mod.c */
+specp_open_fn specp_recycle_open;                 /* recycle.c */
+specp_open_env_fn specp_union_open;               /* union.c */
+specp_open_env_fn specp_cascade_open;             /* cascade.c */
 
 /* Lines for spec_drafter_help(); each lies with its option table. */
 extern const char specp_none_help[], specp_oracle_help[], specp_random_help[];

@@ -63,7 +63,7 @@ static int blame(const char *name, int err, spec_message *why) {
 }
 
 static int open_part(spec_drafter **out, const char *name, const char *text, size_t len,
-                     const spec_allocator *alloc, spec_message *why) {
+                     const spec_drafter_env *env, const spec_allocator *alloc, spec_message *why) {
     if (is_combined(text, len))
         return specp_fail(why, SPEC_ERR_INVALID, "drafter %s: '%.*s': expected it in parentheses", name,
                           SHOW(text, len));
@@ -74,13 +74,14 @@ static int open_part(spec_drafter **out, const char *name, const char *text, siz
     if (!spec) return specp_fail(why, SPEC_ERR_NOMEM, "drafter %s: out of memory", name);
     memcpy(spec, text, len);
     spec[len] = '\0';
-    int err = spec_drafter_open(out, spec, alloc, why);
+    int err = spec_drafter_open_env(out, spec, env, alloc, why);
     specp_release(alloc, spec, len + 1, 1);
     return err ? blame(name, err, why) : SPEC_OK;
 }
 
 int specp_parts_open(spec_drafter **d, size_t *n, const char *name, const char *text, size_t len,
-                     char separator, size_t max, const spec_allocator *alloc, spec_message *why) {
+                     char separator, size_t max, const spec_drafter_env *env, const spec_allocator *alloc,
+                     spec_message *why) {
     const char word[2] = {separator, '\0'};
     int err = check_parentheses(name, text, len, why);
     *n = 0;
@@ -93,7 +94,7 @@ int specp_parts_open(spec_drafter **d, size_t *n, const char *name, const char *
             err = specp_fail(why, SPEC_ERR_INVALID, "drafter %s: '%.*s': expected at most %zu drafters", name,
                              SHOW(text + at, len - at), max);
         else
-            err = open_part(&d[*n], name, text + at, size, alloc, why);
+            err = open_part(&d[*n], name, text + at, size, env, alloc, why);
         *n += !err;
         at += size + 1;
     }
@@ -115,6 +116,8 @@ static int join_needs(specp_parts *p) {
     for (size_t k = 0; k < p->n; k++) {
         p->tap_cap += p->part[k].needs.n_taps;
         if (p->part[k].needs.top_k > p->needs.top_k) p->needs.top_k = p->part[k].needs.top_k;
+        if (p->part[k].needs.q_rows > p->needs.q_rows) p->needs.q_rows = p->part[k].needs.q_rows;
+        if (p->part[k].needs.prompt_taps) p->needs.prompt_taps = 1;
     }
     if (!p->tap_cap) return SPEC_OK;
     p->tap_layer = specp_alloc(&p->alloc, p->tap_cap, sizeof *p->tap_layer);
@@ -275,7 +278,8 @@ static spec_outcome outcome_of(const view *v, const spec_token *committed, size_
                           .topk_logprob = v->topk_logprob,
                           .n_taps = v->n_taps,
                           .hidden_dim = v->n_taps ? v->all->hidden_dim : 0,
-                          .hidden = v->hidden};
+                          .hidden = v->hidden,
+                          .prompt_row = v->all->prompt_row};
 }
 
 /* Of the part's own draft, the nodes that were verified: they are found by their tokens.

@@ -34,8 +34,8 @@ typedef struct specp_parts {
  * made, for messages.
  */
 SPEC_MUST_CHECK int specp_parts_open(spec_drafter **d, size_t *n, const char *name, const char *text,
-                                     size_t len, char separator, size_t max, const spec_allocator *alloc,
-                                     spec_message *why);
+                                     size_t len, char separator, size_t max, const spec_drafter_env *env,
+                                     const spec_allocator *alloc, spec_message *why);
 
 /* Holds n drafters, which specp_parts_close frees. */
 SPEC_MUST_CHECK int specp_parts_init(specp_parts *p, spec_drafter *const *d, size_t n,

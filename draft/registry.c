@@ -7,21 +7,22 @@
 
 typedef struct builtin {
     const char *name;
-    specp_open_fn *open;
     const char *help;
+    specp_open_fn *open; /* or */
+    specp_open_env_fn *open_env;
 } builtin;
 
 static const builtin builtins[] = {
-    {"none", specp_none_open, specp_none_help},
-    {"oracle", specp_oracle_open, specp_oracle_help},
-    {"random", specp_random_open, specp_random_help},
-    {"suffix", specp_suffix_open, specp_suffix_help},
-    {"pld", specp_pld_open, specp_pld_help},
-    {"ngram-cache", specp_ngram_cache_open, specp_ngram_cache_help},
-    {"ngram-mod", specp_ngram_mod_open, specp_ngram_mod_help},
-    {"recycle", specp_recycle_open, specp_recycle_help},
-    {"union", specp_union_open, specp_union_help},
-    {"cascade", specp_cascade_open, specp_cascade_help},
+    {"none", specp_none_help, .open = specp_none_open},
+    {"oracle", specp_oracle_help, .open = specp_oracle_open},
+    {"random", specp_random_help, .open_env = specp_random_open},
+    {"suffix", specp_suffix_help, .open = specp_suffix_open},
+    {"pld", specp_pld_help, .open = specp_pld_open},
+    {"ngram-cache", specp_ngram_cache_help, .open = specp_ngram_cache_open},
+    {"ngram-mod", specp_ngram_mod_help, .open = specp_ngram_mod_open},
+    {"recycle", specp_recycle_help, .open = specp_recycle_open},
+    {"union", specp_union_help, .open_env = specp_union_open},
+    {"cascade", specp_cascade_help, .open_env = specp_cascade_open},
 };
 
 #define N_BUILTIN (sizeof builtins / sizeof builtins[0])
@@ -47,14 +48,25 @@ static int unknown_name(const char *name, size_t len, spec_message *why) {
                       (int)(len < 80 ? len : 80), name, names);
 }
 
-int spec_drafter_open(spec_drafter **out, const char *spec, const spec_allocator *alloc, spec_message *why) {
+int spec_drafter_open_env(spec_drafter **out, const char *spec, const spec_drafter_env *env,
+                          const spec_allocator *alloc, spec_message *why) {
+    static const spec_drafter_env bare = {.size = sizeof bare};
     if (why) why->text[0] = 0;
     if (!out || !spec) return specp_fail(why, SPEC_ERR_INVALID, "expected NAME or NAME:key=value,key=value");
+    if (env && env->size < sizeof bare)
+        return specp_fail(why, SPEC_ERR_INVALID, "an environment of %zu bytes, expected %zu", env->size,
+                          sizeof bare);
     const char *colon = strchr(spec, ':');
     size_t len = colon ? (size_t)(colon - spec) : strlen(spec);
     const builtin *b = find(spec, len);
     if (!b) return unknown_name(spec, len, why);
     if (colon && !colon[1])
         return specp_fail(why, SPEC_ERR_INVALID, "drafter %s: expected key=value after the colon", b->name);
-    return b->open(out, colon ? colon + 1 : "", alloc, why);
+    const char *options = colon ? colon + 1 : "";
+    return b->open ? b->open(out, options, alloc, why)
+                   : b->open_env(out, options, env ? env : &bare, alloc, why);
+}
+
+int spec_drafter_open(spec_drafter **out, const char *spec, const spec_allocator *alloc, spec_message *why) {
+    return spec_drafter_open_env(out, spec, NULL, alloc, why);
 }

@@ -19,6 +19,7 @@
 #ifndef SPEC_DRAFTER_H
 #define SPEC_DRAFTER_H
 
+#include "spec_lm.h"
 #include "spec_tree.h"
 #include "specdec.h"
 
@@ -50,9 +51,11 @@ typedef struct spec_propose_args {
 /*
  * What verification said. Rows 0..n_rows-1 of the optional arrays belong to the
  * positions that the target computed: row 0 is the last committed token, row
- * i + 1 is tree node i, so n_rows == tree->n + 1. After the prompt was
- * processed an engine may report with tree == NULL; the rows then belong to
- * the last n_rows tokens of the prompt.
+ * i + 1 is tree node i, so n_rows == tree->n + 1.
+ *
+ * A report on the prompt commits nothing (n_committed == 0, tree == NULL): its rows belong
+ * to the prompt's tokens from number prompt_row on. The prompt's last token is not
+ * among them where the engine feeds it with the first draft: it is that outcome's row 0.
  */
 typedef struct spec_outcome {
     size_t size;                 /* sizeof(spec_outcome) */
@@ -66,6 +69,7 @@ typedef struct spec_outcome {
     const float *topk_logprob;    /* (n_rows, top_k) */
     uint32_t n_taps, hidden_dim;  /* 0 = not given */
     const float *hidden;          /* (n_rows, n_taps, hidden_dim), taps in the order asked for */
+    size_t prompt_row;            /* of a report on the prompt */
 } spec_outcome;
 
 /* What a drafter wants in each outcome. An engine may give less: the drafter
@@ -74,6 +78,9 @@ typedef struct spec_needs {
     uint32_t top_k;           /* most probable tokens of every verified row; 0 = none */
     uint32_t n_taps;          /* hidden rows: layers after which to tap, -1 = the final norm's output */
     const int32_t *tap_layer; /* (n_taps), borrowed from the drafter for its life */
+    int prompt_taps;          /* the prompt's rows are wanted as well: reports on the prompt */
+    uint32_t q_rows;          /* drafts are sampled: trees should have room for so many q rows of the
+                               * target's vocabulary. Without it the drafter proposes less */
 } spec_needs;
 
 /* Running totals and present sizes. Fields that mean nothing to a drafter are 0. */
@@ -164,6 +171,26 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
  */
 SPEC_API SPEC_MUST_CHECK int spec_drafter_open(spec_drafter **out, const char *spec,
                                                const spec_allocator *alloc, spec_message *why);
+
+/* What drafters can need beside their options: see spec_drafter_open_env. */
+typedef struct spec_drafter_env {
+    size_t size;           /* sizeof(spec_drafter_env) */
+    const spec_lm *target; /* the model that verifies: it must outlive the drafter, the spec_lm is
+                            * copied. NULL: drafters that need it cannot be opened */
+    /* Opens a model file as a draft model; *out is the drafter's, which calls out->ops->free.
+     * NULL: draft models cannot be opened. spec_target_open_lm is one. */
+    int (*open_model)(const char *path, unsigned threads, unsigned isa, const spec_allocator *alloc,
+                      spec_lm *out, spec_message *why);
+    unsigned threads; /* of heads and draft models, 1..256; 0 = the cores there are */
+    unsigned isa;     /* mask of instruction sets allowed, see spec_target_isa; 0 = all */
+} spec_drafter_env;
+
+/* The same for drafters that run a model: medusa, eagle3, model, and combinations of them. With
+ * a target, `random` draws from its vocabulary unless told otherwise. env may be NULL.
+ * Beyond spec_drafter_open's errors: SPEC_ERR_STATE (the drafter needs what env does not have). */
+SPEC_API SPEC_MUST_CHECK int spec_drafter_open_env(spec_drafter **out, const char *spec,
+                                                   const spec_drafter_env *env, const spec_allocator *alloc,
+                                                   spec_message *why);
 
 /* The built-in names, i = 0, 1, ...; NULL past the last. */
 SPEC_API const char *spec_drafter_builtin(size_t i);

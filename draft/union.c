@@ -318,12 +318,12 @@ int specp_union_of(spec_drafter **out, spec_drafter *const *d, size_t n, const s
     return err;
 }
 
-int specp_union_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
-                     spec_message *why) {
+int specp_union_open(spec_drafter **out, const char *options, const spec_drafter_env *env,
+                     const spec_allocator *alloc, spec_message *why) {
     const char *text = *options ? options : "suffix+pld";
     spec_drafter *d[SPECP_MAX_PARTS];
     size_t n;
-    int err = specp_parts_open(d, &n, "union", text, strlen(text), '+', SPECP_MAX_PARTS, alloc, why);
+    int err = specp_parts_open(d, &n, "union", text, strlen(text), '+', SPECP_MAX_PARTS, env, alloc, why);
     if (err) return err;
     err = specp_union_of(out, d, n, alloc);
     if (!err) return SPEC_OK;

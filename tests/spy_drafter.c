@@ -50,6 +50,7 @@ static int spy_observe(void *self, void *state, const spec_outcome *o) {
     c->n_rows = (uint32_t)o->n_rows;
     c->top_k = o->top_k;
     c->n_taps = o->n_taps;
+    c->prompt_row = o->prompt_row;
     assert_true(c->n < SPY_NODES && c->n_committed <= SPY_NODES && c->n_rows <= SPY_NODES);
     if (c->n_committed) memcpy(c->committed, o->committed, c->n_committed * sizeof *o->committed);
     for (uint32_t i = 0; i < c->n; i++) {

@@ -18,6 +18,7 @@
 typedef struct spy_call {
     bool tree; /* one was given */
     uint32_t n, n_accepted, n_committed, n_rows, top_k, n_taps;
+    size_t prompt_row;
     spec_token token[SPY_NODES], committed[SPY_NODES];
     int32_t parent[SPY_NODES];
     uint8_t accepted[SPY_NODES];

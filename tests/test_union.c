@@ -215,7 +215,9 @@ static void fill_rows(rows *w, spec_outcome *o, size_t n) {
 /* The parts ask for taps 5 9 | 9 -1 | none, and 2 | 4 | 0 columns: all together for
  * 5 9 -1 and 4. */
 static const int32_t taps_a[] = {5, 9}, taps_b[] = {-1, 9};
-static const spec_needs needs[N_PARTS] = {{2, 2, taps_a}, {4, 2, taps_b}, {0, 0, NULL}};
+static const spec_needs needs[N_PARTS] = {{.top_k = 2, .n_taps = 2, .tap_layer = taps_a, .q_rows = 3},
+                                          {.top_k = 4, .n_taps = 2, .tap_layer = taps_b, .prompt_taps = 1},
+                                          {0}};
 static const uint32_t tap_at[N_PARTS][2] = {{0, 1}, {2, 1}, {0, 0}};
 
 /* Row i of call c of part k is row `from` of the outcome. */
@@ -278,7 +280,7 @@ static void test_each_part_sees_its_own(void **state) {
     fixture *f = open_fixture(needs);
     spec_needs all;
     spec_drafter_needs(f->d, &all);
-    assert_true(all.top_k == 4 && all.n_taps == 3);
+    assert_true(all.top_k == 4 && all.n_taps == 3 && all.q_rows == 3 && all.prompt_taps);
     assert_true(all.tap_layer[0] == 5 && all.tap_layer[1] == 9 && all.tap_layer[2] == -1);
     draft_three(f);
     static const spec_token committed[] = {1, 2, 3, 6};
@@ -328,12 +330,13 @@ static void test_rows_of_the_prompt(void **state) {
     (void)state;
     fixture *f = open_fixture(needs);
     static rows w;
-    spec_outcome o = {.size = sizeof o};
+    spec_outcome o = {.size = sizeof o, .prompt_row = 7};
     fill_rows(&w, &o, 3);
     assert_int_equal(spec_request_observe(f->q, &o), 0);
     for (size_t k = 0; k < 2; k++) {
         assert_int_equal(f->spy[k].n_calls, 1);
         assert_true(!f->spy[k].call[0].tree && f->spy[k].call[0].n_rows == 3);
+        assert_int_equal(f->spy[k].call[0].prompt_row, 7);
         for (size_t i = 0; i < 3; i++) assert_row(f, k, 0, i, i);
     }
     close_fixture(f);

@@ -27,6 +27,7 @@
 #ifndef SPEC_TARGET_H
 #define SPEC_TARGET_H
 
+#include "spec_lm.h"
 #include "spec_tensors.h"
 #include "spec_tree.h"
 #include "specdec.h"
@@ -181,6 +182,18 @@ typedef struct spec_forward_out {
 SPEC_API SPEC_MUST_CHECK int spec_target_forward(spec_target *t, const spec_forward_item *items,
                                                  size_t n_items, const spec_forward_args *args,
                                                  spec_forward_out *out, spec_message *why);
+
+/* ---- for drafters ---------------------------------------------------------- */
+
+/* The target as drafters see it, for spec_drafter_env.target; lives as long as the target. Its
+ * sequences are spec_sequence. */
+SPEC_API void spec_target_lm(spec_target *t, spec_lm *out);
+
+/* Opens a model file as a draft model, for spec_drafter_env.open_model: out->ops->free frees it.
+ * Errors are spec_target_open's. */
+SPEC_API SPEC_MUST_CHECK int spec_target_open_lm(const char *path, unsigned threads, unsigned isa,
+                                                 const spec_allocator *alloc, spec_lm *out,
+                                                 spec_message *why);
 
 #ifdef __cplusplus
 }
