@@ -14,16 +14,15 @@
  */
 #include "random_vocab.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "util.h"
+#include "spec_tokenizer.h"
+#include "spm_vocab.h"
 
 #define N_CHARACTERS 94
 #define N_SYLLABLES  100
 #define SPACE        "\xe2\x96\x81"
-
-enum { KIND_NORMAL = 1, KIND_UNKNOWN = 2, KIND_CONTROL = 3, KIND_BYTE = 6 };
 
 /* The k-th of the words that have the fewest syllables. */
 static size_t word(size_t k, char *buf) {
@@ -56,59 +55,29 @@ size_t random_vocab_piece(size_t i, char buf[RANDOM_VOCAB_PIECE]) {
     return 1;
 }
 
-typedef struct lists {
-    char *text; /* (n, RANDOM_VOCAB_PIECE) */
-    const char **piece;
-    size_t *length;
-    float *score;
-    int32_t *kind;
-} lists;
-
-static void lists_free(lists *l) {
-    free(l->text);
-    free(l->piece);
-    free(l->length);
-    free(l->score);
-    free(l->kind);
-}
-
-static int lists_make(lists *l, size_t n) {
-    *l = (lists){.text = specp_alloc(NULL, n, RANDOM_VOCAB_PIECE),
-                 .piece = specp_alloc(NULL, n, sizeof *l->piece),
-                 .length = specp_alloc(NULL, n, sizeof *l->length),
-                 .score = specp_alloc(NULL, n, sizeof *l->score),
-                 .kind = specp_alloc(NULL, n, sizeof *l->kind)};
-    if (!l->text || !l->piece || !l->length || !l->score || !l->kind) return SPEC_ERR_NOMEM;
+static int make(spm_vocab *v, size_t n) {
+    if (spm_vocab_new(v, n, n * RANDOM_VOCAB_PIECE, NULL)) return SPEC_ERR_NOMEM;
     for (size_t i = 0; i < n; i++) {
-        char *piece = l->text + i * RANDOM_VOCAB_PIECE;
-        l->piece[i] = piece;
-        l->length[i] = random_vocab_piece(i, piece);
-        l->score[i] = i < RANDOM_VOCAB_LEAST ? 0 : (float)RANDOM_VOCAB_LEAST - (float)i;
-        l->kind[i] = i == 0                   ? KIND_UNKNOWN
-                     : i < 3                  ? KIND_CONTROL
-                     : i < RANDOM_VOCAB_LEAST ? KIND_BYTE
-                                              : KIND_NORMAL;
+        char *piece = v->text + i * RANDOM_VOCAB_PIECE;
+        v->piece[i] = piece;
+        v->length[i] = random_vocab_piece(i, piece);
+        v->score[i] = i < RANDOM_VOCAB_LEAST ? 0 : (float)RANDOM_VOCAB_LEAST - (float)i;
+        v->kind[i] = i == 0                   ? SPEC_TOKEN_UNKNOWN
+                     : i < 3                  ? SPEC_TOKEN_CONTROL
+                     : i < RANDOM_VOCAB_LEAST ? SPEC_TOKEN_BYTE
+                                              : SPEC_TOKEN_NORMAL;
     }
+    v->unknown = 0;
+    v->bos = 1;
+    v->eos = 2;
     return SPEC_OK;
 }
 
-static int write_lists(spec_writer *w, const lists *l, size_t n) {
-    int rc = spec_writer_meta_string(w, "tokenizer.ggml.model", "llama", 5);
-    if (rc == SPEC_OK) rc = spec_writer_meta_strings(w, "tokenizer.ggml.tokens", l->piece, l->length, n);
-    if (rc == SPEC_OK) rc = spec_writer_meta_floats(w, "tokenizer.ggml.scores", l->score, n);
-    if (rc == SPEC_OK) rc = spec_writer_meta_ints(w, "tokenizer.ggml.token_type", l->kind, n);
-    if (rc == SPEC_OK) rc = spec_writer_meta_uint(w, "tokenizer.ggml.unknown_token_id", 0);
-    if (rc == SPEC_OK) rc = spec_writer_meta_uint(w, "tokenizer.ggml.bos_token_id", 1);
-    if (rc == SPEC_OK) rc = spec_writer_meta_uint(w, "tokenizer.ggml.eos_token_id", 2);
-    if (rc == SPEC_OK) rc = spec_writer_meta_bool(w, "tokenizer.ggml.add_bos_token", 1);
-    return rc;
-}
-
 int random_vocab_write(spec_writer *w, size_t n) {
-    lists l;
+    spm_vocab v = {0};
     if (n < RANDOM_VOCAB_LEAST) return SPEC_OK;
-    int rc = lists_make(&l, n);
-    if (rc == SPEC_OK) rc = write_lists(w, &l, n);
-    lists_free(&l);
+    int rc = make(&v, n);
+    if (rc == SPEC_OK) rc = spm_vocab_write(w, &v);
+    spm_vocab_release(&v);
     return rc;
 }
