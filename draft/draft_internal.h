@@ -55,6 +55,15 @@ typedef struct specp_option {
 SPEC_MUST_CHECK int specp_options_parse(const char *drafter, const char *text, const specp_option *table,
                                         size_t n, void *values, spec_message *why);
 
+/*
+ * For drafters of a file, NAME:FILE,key=value,...: copies the text before the first
+ * comma, and where the options begin into *rest. A path with a '=' in it begins with its
+ * folder, as in ./a=b; none has a comma. SPEC_ERR_INVALID: there is no file, or its path
+ * does not fit into `size` bytes.
+ */
+SPEC_MUST_CHECK int specp_options_file(const char *drafter, const char *text, char *file, size_t size,
+                                       const char **rest, spec_message *why);
+
 /* ---- account of memory (options.c) ------------------------------------- */
 
 /* An allocator that passes everything on and knows how much is held. It must
@@ -67,6 +76,17 @@ typedef struct specp_account {
 /* The allocator to use. `inner` may be NULL. */
 spec_allocator specp_account_init(specp_account *a, const spec_allocator *inner);
 uint64_t specp_account_bytes(specp_account *a);
+
+/* ---- trees and outcomes ------------------------------------------------- */
+
+/* Keeps the max_nodes most probable of the nodes at most max_depth deep, of equal ones the
+ * first, in their order: a tree again, as no node is more probable than its parent. The
+ * score becomes their sum. For deterministic drafts. O(n), expected (tree.c). */
+void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth);
+
+/* The rows that the committed tokens follow from: row[0] = 0, then those of the accepted
+ * nodes, root side first. Returns how many nodes; row: (tree->n + 1). o->tree may be NULL: none. */
+size_t specp_accepted_rows(const spec_outcome *o, uint32_t *row);
 
 /* ---- the built-in drafters --------------------------------------------- */
 

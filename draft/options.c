@@ -226,6 +226,33 @@ int specp_options_parse(const char *drafter, const char *text, const specp_optio
     return SPEC_OK;
 }
 
+/* ---- a file before the list --------------------------------------------- */
+
+/* What has a '=' is an option, unless it begins with a folder: ./a=b. */
+static bool is_option(word item) {
+    const char *equals = memchr(item.at, '=', item.len);
+    return equals && !memchr(item.at, '/', (size_t)(equals - item.at));
+}
+
+int specp_options_file(const char *drafter, const char *text, char *file, size_t size, const char **rest,
+                       spec_message *why) {
+    const char *comma = text ? strchr(text, ',') : NULL;
+    word item = {text ? text : "", 0};
+    item.len = comma ? (size_t)(comma - text) : strlen(item.at);
+    if (!item.len || is_option(item))
+        return specp_fail(why, SPEC_ERR_INVALID, "drafter %s: expected a file first: %s:FILE,key=value",
+                          drafter, drafter);
+    if (item.len >= size)
+        return specp_fail(why, SPEC_ERR_INVALID, "drafter %s: '%.*s...': the path is longer than %zu bytes",
+                          drafter, SHOW(item), size - 1);
+    memcpy(file, item.at, item.len);
+    file[item.len] = '\0';
+    *rest = comma ? comma + 1 : "";
+    if (comma && !**rest)
+        return specp_fail(why, SPEC_ERR_INVALID, "drafter %s: '': expected key=value", drafter);
+    return SPEC_OK;
+}
+
 /* ---- account of memory ------------------------------------------------- */
 
 static void *account_fn(void *user, void *ptr, size_t old_size, size_t new_size) {

@@ -139,6 +139,40 @@ static void test_long_words_are_cut_in_messages(void **state) {
     assert_non_null(strstr(why.text, "' is not a text"));
 }
 
+static void test_a_file_comes_first(void **state) {
+    (void)state;
+    static const char *const texts[][3] = {
+        {"a.gguf", "a.gguf", ""},
+        {"a.gguf,len=3", "a.gguf", "len=3"},
+        {"/m/a b,x=/y,z", "/m/a b", "x=/y,z"},
+        {"./q=4.gguf,len=3", "./q=4.gguf", "len=3"},
+        {"123456789012345", "123456789012345", ""},
+    };
+    static const char *const faults[][2] = {
+        {"", "drafter toy: expected a file first: toy:FILE,key=value"},
+        {",len=3", "expected a file first"},
+        {"len=3", "expected a file first"},
+        {"file=/a", "expected a file first"},
+        {"=/a,x", "expected a file first"},
+        {"a,", "drafter toy: '': expected key=value"},
+        {"1234567890123456", "'1234567890123456...': the path is longer than 15 bytes"},
+    };
+    char file[16];
+    const char *rest;
+    spec_message why;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_int_equal(specp_options_file("toy", texts[i][0], file, sizeof file, &rest, NULL), 0);
+        assert_string_equal(file, texts[i][1]);
+        assert_string_equal(rest, texts[i][2]);
+    }
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        int err = specp_options_file("toy", faults[i][0], file, sizeof file, &rest, &why);
+        if (err != SPEC_ERR_INVALID || !strstr(why.text, faults[i][1]))
+            fail_msg("%s: %d, \"%s\"", faults[i][0], err, why.text);
+    }
+    assert_int_equal(specp_options_file("toy", NULL, file, sizeof file, &rest, &why), SPEC_ERR_INVALID);
+}
+
 /* ---- the built-in drafters --------------------------------------------------------------- */
 
 static const char *const names[] = {"none",        "oracle",    "random",  "suffix", "pld",
@@ -267,6 +301,7 @@ int main(void) {
         cmocka_unit_test(test_reals_equal_strtod),
         cmocka_unit_test(test_faults_are_named),
         cmocka_unit_test(test_long_words_are_cut_in_messages),
+        cmocka_unit_test(test_a_file_comes_first),
         cmocka_unit_test(test_every_name_opens),
         cmocka_unit_test(test_help_names_every_option),
         cmocka_unit_test(test_open_names_what_it_does_not_understand),
