@@ -459,7 +459,7 @@ static void test_refused_memory(void **state) {
         assert_null(m);
         support_heap_assert_clean(&heap);
     }
-    assert_int_equal(refusals, 6);
+    assert_int_equal(refusals, 7);
     support_heap_assert_clean(&heap);
 }
 

@@ -169,16 +169,12 @@ static void attention_oracle(const shape *s, const double *in, double *out) {
 static void attention(const shape *s, const float *in, float *out) {
     size_t nq = s->rows * s->heads * s->head_dim, nk = s->rows * s->kv_heads * s->head_dim;
     train_attn a = attention_of(s);
-    float *scratch = make(train_attention_scratch(s->seq), sizeof *scratch);
-    train_attention(&ctx, &a, in, in + nq, in + nq + nk, out, scratch);
-    free(scratch);
+    train_attention(&ctx, &a, in, in + nq, in + nq + nk, out);
 }
 static void attention_back(const shape *s, const float *in, const float *dout, float *din) {
     size_t nq = s->rows * s->heads * s->head_dim, nk = s->rows * s->kv_heads * s->head_dim;
     train_attn a = attention_of(s);
-    float *scratch = make(train_attention_scratch(s->seq), sizeof *scratch);
-    train_attention_back(&ctx, &a, in, in + nq, in + nq + nk, dout, din, din + nq, din + nq + nk, scratch);
-    free(scratch);
+    train_attention_back(&ctx, &a, in, in + nq, in + nq + nk, dout, din, din + nq, din + nq + nk);
 }
 
 /* inputs: the table (n_out, n_in) */
@@ -368,6 +364,8 @@ int main(void) {
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_cross_entropy_counts),
     };
-    specp_kernels_init(&ctx.kernels, SPECP_ISA_ALL);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (train_ctx_init(&ctx, NULL, 64, 256, 16, NULL)) return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    train_ctx_release(&ctx);
+    return failed;
 }

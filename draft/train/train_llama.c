@@ -89,8 +89,7 @@ int train_llama_new(train_llama **out, const train_llama_shape *shape, size_t ma
     if (!m) return specp_fail(why, SPEC_ERR_NOMEM, "no memory for a model in training");
     if (alloc) m->alloc = *alloc;
     m->shape = *shape;
-    specp_kernels_init(&m->ctx.kernels, SPECP_ISA_ALL);
-    m->ctx.team = team;
+    if (train_ctx_init(&m->ctx, team, shape->dim, max_seq, shape->head_dim, alloc)) goto fail;
     if (train_params_init(&m->p, max_views(shape), alloc)) goto fail;
     name_views(m);
     m->acts = train_acts_new(shape, max_rows, max_seq, alloc);
@@ -108,6 +107,7 @@ void train_llama_free(train_llama *m) {
     spec_allocator alloc = m->alloc;
     train_acts_free(m->acts, &alloc);
     train_params_release(&m->p);
+    train_ctx_release(&m->ctx);
     specp_release(&alloc, m, 1, sizeof *m);
 }
 

@@ -33,7 +33,8 @@ typedef struct train_llama {
 
 /*
  * Everything that training will need is allocated here, for micro-batches of up
- * to max_rows tokens in sequences of up to max_seq; `team` is borrowed for its life (NULL: one thread). All floats begin as 0. SPEC_ERR_INVALID (sizes;
+ * to max_rows tokens in sequences of up to max_seq; `team` is borrowed for its life (NULL: one thread).
+ * All floats begin as 0. OpenBLAS is told to use one thread (train_ops.h). SPEC_ERR_INVALID (sizes;
  * the message says which), SPEC_ERR_NOMEM.
  */
 int train_llama_new(train_llama **out, const train_llama_shape *shape, size_t max_rows, size_t max_seq,

@@ -15,7 +15,7 @@
 #include "model.h"
 #include "train_llama_internal.h"
 
-#define HEAD_ROWS 512
+#define HEAD_ROWS 1024
 
 typedef struct kept {
     float *x, *mid;   /* (rows, dim) */
@@ -33,7 +33,6 @@ struct train_acts {
     float *dq, *dk, *dv, *dattn;  /* as q, k, v, attn */
     float *act, *dgate, *dup;     /* (max_rows, n_ff) */
     float *logits;                /* (HEAD_ROWS, vocab) */
-    float *scratch;               /* of attention */
     float *cos, *sin, *minus_sin; /* (max_seq, head_dim / 2) */
 };
 
@@ -73,7 +72,6 @@ static size_t lay_out(train_acts *a, const train_llama_shape *s) {
     a->dgate = take(a, &at, ff);
     a->dup = take(a, &at, ff);
     a->logits = take(a, &at, (rows < HEAD_ROWS ? rows : HEAD_ROWS) * s->vocab);
-    a->scratch = take(a, &at, train_attention_scratch(a->max_seq));
     a->cos = take(a, &at, a->max_seq * (s->head_dim / 2));
     a->sin = take(a, &at, a->max_seq * (s->head_dim / 2));
     a->minus_sin = take(a, &at, a->max_seq * (s->head_dim / 2));
@@ -139,7 +137,7 @@ static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_V), c->v, rows, dim, nkv, false);
     train_rope(&m->ctx, c->q, a->cos, a->sin, rows, at->seq, s->n_heads, s->head_dim);
     train_rope(&m->ctx, c->k, a->cos, a->sin, rows, at->seq, s->n_kv_heads, s->head_dim);
-    train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn, a->scratch);
+    train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn);
     memcpy(c->mid, c->x, rows * dim * sizeof *c->mid);
     train_linear(&m->ctx, c->attn, w + part(m, l, TRAIN_O), c->mid, rows, nq, dim, true);
     train_rmsnorm(&m->ctx, c->mid, w + part(m, l, TRAIN_FFN_NORM), s->eps, a->normed, rows, dim);
@@ -180,7 +178,7 @@ static void attention_backward(train_llama *m, size_t l, const train_attn *at) {
     size_t wq = part(m, l, TRAIN_Q), wk = part(m, l, TRAIN_K), wv = part(m, l, TRAIN_V);
     train_rmsnorm(&m->ctx, c->x, w + norm, s->eps, a->normed, rows, dim);
     train_linear_back(&m->ctx, c->attn, w + o, a->dx, a->dattn, g + o, rows, nq, dim, false);
-    train_attention_back(&m->ctx, at, c->q, c->k, c->v, a->dattn, a->dq, a->dk, a->dv, a->scratch);
+    train_attention_back(&m->ctx, at, c->q, c->k, c->v, a->dattn, a->dq, a->dk, a->dv);
     train_rope(&m->ctx, a->dq, a->cos, a->minus_sin, rows, at->seq, s->n_heads, s->head_dim);
     train_rope(&m->ctx, a->dk, a->cos, a->minus_sin, rows, at->seq, s->n_kv_heads, s->head_dim);
     train_linear_back(&m->ctx, a->normed, w + wq, a->dq, a->dnormed, g + wq, rows, dim, nq, false);

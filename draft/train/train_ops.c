@@ -1,242 +1,269 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Forward and backward of the operations of a llama-like model.
+ * Operations on rows: norms, rotation, SwiGLU, embedding, loss. Pieces are
+ * blocks of rows; where gradients of rows add up, a piece is a strand of them, and the
+ * strands' sums are then added in order:
  *
- * Attention goes by tiles of TILE queries of one head. Probabilities are not
- * kept for the backward pass, which computes them again: a tile's fit the cache, and
- * all of them would take (heads * seq) floats a token.
- *
- *                  keys 0 ............ r0 ..... r0+n
- *     query r0     p p p p p p p p p p p 0 0 0 0 0      the products see a tile's rows
- *           ...    p p p p p p p p p p p p p p 0 0      as a full (n, r0 + n) matrix
- *     query r0+n-1 p p p p p p p p p p p p p p p p
+ *     rows    | strand 0 | strand 1 | ... |
+ *     sums    [   n     ][   n     ] ...        one after the other onto dw
  */
-#include "train_ops.h"
-
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
 #include "specp_math.h"
+#include "train_internal.h"
 
-#define TILE  128
-#define LANES 8 /* sums of that many strands, which the compiler may keep in one register */
+#define ROWS     64
+#define ELEMENTS 16384 /* of a piece where there are no rows */
+#define COLUMNS  32    /* of a piece of an embedding's gradient */
+#define SUMS     8     /* strands of a dot, which the compiler may keep in one register */
 
-/* C (m, n) = alpha op(A) op(B) + beta C; t: transposed. */
-static void gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-                 const float *b, size_t ldb, float beta, float *c, size_t ldc) {
-    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (blasint)m,
-                (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
-}
-
-static float dot(const float *x, const float *y, size_t n) {
-    float lane[LANES] = {0};
+float train_dot(const float *x, const float *y, size_t n) {
+    float sum[SUMS] = {0};
     size_t i = 0;
-    for (; n - i >= LANES; i += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            lane[l] += x[i + l] * y[i + l];
+    for (; n - i >= SUMS; i += SUMS) {
+        for (size_t l = 0; l < SUMS; l++) {
+            sum[l] += x[i + l] * y[i + l];
         }
     }
     for (; i < n; i++) {
-        lane[i % LANES] += x[i] * y[i];
+        sum[i % SUMS] += x[i] * y[i];
     }
-    for (size_t half = LANES / 2; half > 0; half /= 2) {
+    for (size_t half = SUMS / 2; half > 0; half /= 2) {
         for (size_t l = 0; l < half; l++) {
-            lane[l] += lane[l + half];
+            sum[l] += sum[l + half];
         }
     }
-    return lane[0];
+    return sum[0];
 }
 
-/* ---- rows ---------------------------------------------------------------- */
+/* ---- norms --------------------------------------------------------------- */
 
-void train_linear(const train_ctx *c, const float *x, const float *w, float *y, size_t rows, size_t n_in,
-                  size_t n_out, bool add) {
-    gemm(false, true, rows, n_out, n_in, 1.0f, x, n_in, w, n_in, add ? 1.0f : 0.0f, y, n_out);
-}
+typedef struct norm {
+    const train_ctx *c;
+    const float *x, *w;
+    float eps;
+    size_t n;
+    float *y;        /* forward */
+    const float *dy; /* backward */
+    float *dx, *dw, *strands;
+    size_t strand;
+} norm;
 
-void train_linear_back(const train_ctx *c, const float *x, const float *w, const float *dy, float *dx,
-                       float *dw, size_t rows, size_t n_in, size_t n_out, bool add) {
-    if (dx) {
-        gemm(false, false, rows, n_in, n_out, 1.0f, dy, n_out, w, n_in, add ? 1.0f : 0.0f, dx, n_in);
-    }
-    if (dw) {
-        gemm(true, false, n_out, n_in, rows, 1.0f, dy, n_out, x, n_in, 1.0f, dw, n_in);
+static void norm_rows(void *arg, size_t begin, size_t end, unsigned thread) {
+    const norm *a = arg;
+    (void)thread;
+    for (size_t r = begin; r < end; r++) {
+        a->c->kernels.rmsnorm(a->x + r * a->n, a->w, a->eps, a->y + r * a->n, a->n);
     }
 }
 
 void train_rmsnorm(const train_ctx *c, const float *x, const float *w, float eps, float *y, size_t rows,
                    size_t n) {
-    for (size_t r = 0; r < rows; r++) {
-        c->kernels.rmsnorm(x + r * n, w, eps, y + r * n, n);
-    }
+    norm a = {.c = c, .x = x, .w = w, .eps = eps, .n = n, .y = y};
+    train_each(c, rows, ROWS, norm_rows, &a);
 }
 
 /* With s = 1 / sqrt(mean x^2 + eps): dx = s w dy - x s^3 / n * sum(w dy x). */
+static void norm_row_back(const norm *a, size_t r, float *dw) {
+    const float *x = a->x + r * a->n, *w = a->w, *dy = a->dy + r * a->n;
+    float *dx = a->dx + r * a->n, sum[SUMS] = {0};
+    size_t n = a->n;
+    float s = 1.0f / sqrtf(train_dot(x, x, n) / (float)n + a->eps);
+    for (size_t i = 0; i < n; i++) {
+        sum[i % SUMS] += w[i] * dy[i] * x[i];
+    }
+    for (size_t l = 1; l < SUMS; l++) {
+        sum[0] += sum[l];
+    }
+    float back = s * s * s / (float)n * sum[0];
+    for (size_t i = 0; i < n; i++) {
+        dx[i] += s * w[i] * dy[i] - back * x[i];
+        dw[i] += s * x[i] * dy[i];
+    }
+}
+
+static void norm_strand_back(void *arg, size_t begin, size_t end, unsigned thread) {
+    const norm *a = arg;
+    float *dw = a->strands + begin / a->strand * a->n;
+    (void)thread;
+    memset(dw, 0, a->n * sizeof *dw);
+    for (size_t r = begin; r < end; r++) norm_row_back(a, r, dw);
+}
+
 void train_rmsnorm_back(const train_ctx *c, const float *x, const float *w, float eps, const float *dy,
                         float *dx, float *dw, size_t rows, size_t n) {
-    for (size_t r = 0; r < rows; r++, x += n, dy += n, dx += n) {
-        float s = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
-        float lane[LANES] = {0}, sum = 0.0f;
-        for (size_t i = 0; i < n; i++) {
-            lane[i % LANES] += w[i] * dy[i] * x[i];
-        }
-        for (size_t l = 0; l < LANES; l++) {
-            sum += lane[l];
-        }
-        float back = s * s * s / (float)n * sum;
-        for (size_t i = 0; i < n; i++) {
-            dx[i] += s * w[i] * dy[i] - back * x[i];
-            dw[i] += s * x[i] * dy[i];
+    norm a = {.c = c, .x = x, .w = w, .eps = eps, .n = n, .dy = dy, .dx = dx, .strands = c->scratch};
+    a.strand = train_strand(rows);
+    train_each(c, rows, a.strand, norm_strand_back, &a);
+    for (size_t at = 0, s = 0; at < rows; at += a.strand, s++) c->kernels.add(dw, a.strands + s * n, n);
+}
+
+/* ---- rotation ------------------------------------------------------------ */
+
+typedef struct rotation {
+    const train_ctx *c;
+    float *x;
+    const float *cos, *sin;
+    size_t seq, n_heads, head_dim;
+} rotation;
+
+static void rotate_rows(void *arg, size_t begin, size_t end, unsigned thread) {
+    const rotation *a = arg;
+    (void)thread;
+    for (size_t r = begin; r < end; r++) {
+        size_t at = r % a->seq * (a->head_dim / 2);
+        for (size_t h = 0; h < a->n_heads; h++) {
+            a->c->kernels.rope(a->x + (r * a->n_heads + h) * a->head_dim, a->cos + at, a->sin + at,
+                               a->head_dim, true);
         }
     }
 }
 
 void train_rope(const train_ctx *c, float *x, const float *cos, const float *sin, size_t rows, size_t seq,
                 size_t n_heads, size_t head_dim) {
-    for (size_t r = 0; r < rows; r++) {
-        size_t at = r % seq * (head_dim / 2);
-        for (size_t h = 0; h < n_heads; h++) {
-            c->kernels.rope(x + (r * n_heads + h) * head_dim, cos + at, sin + at, head_dim, true);
-        }
-    }
+    rotation a = {c, x, cos, sin, seq, n_heads, head_dim};
+    train_each(c, rows, ROWS, rotate_rows, &a);
+}
+
+/* ---- SwiGLU -------------------------------------------------------------- */
+
+typedef struct swiglu {
+    const train_ctx *c;
+    size_t n;
+    const float *gate, *up, *dy;
+    float *y, *dgate, *dup;
+} swiglu;
+
+/* Items are blocks of ELEMENTS: of a large batch there are too many elements to count. */
+static size_t blocks(size_t n) { return (n + ELEMENTS - 1) / ELEMENTS; }
+
+static size_t block_end(size_t n, size_t end) { return end < blocks(n) ? end * ELEMENTS : n; }
+
+static void swiglu_blocks(void *arg, size_t begin, size_t end, unsigned thread) {
+    const swiglu *a = arg;
+    size_t at = begin * ELEMENTS;
+    (void)thread;
+    a->c->kernels.silu_mul(a->gate + at, a->up + at, a->y + at, block_end(a->n, end) - at);
 }
 
 void train_swiglu(const train_ctx *c, const float *gate, const float *up, float *y, size_t n) {
-    c->kernels.silu_mul(gate, up, y, n);
+    swiglu a = {.c = c, .n = n, .gate = gate, .up = up, .y = y};
+    train_each(c, blocks(n), 1, swiglu_blocks, &a);
 }
 
 /* silu = g sigma, so sigma = silu / g; near 0, where that loses digits, sigma is 1/2.
  * silu' = sigma + silu (1 - sigma). */
+static void swiglu_blocks_back(void *arg, size_t begin, size_t end, unsigned thread) {
+    const swiglu *a = arg;
+    float one[64], silu[64];
+    (void)thread;
+    for (size_t i = 0; i < 64; i++) one[i] = 1.0f;
+    size_t last = block_end(a->n, end);
+    for (size_t from = begin * ELEMENTS; from < last; from += 64) {
+        size_t m = last - from < 64 ? last - from : 64;
+        a->c->kernels.silu_mul(a->gate + from, one, silu, m);
+        for (size_t i = 0; i < m; i++) {
+            float g = a->gate[from + i], u = a->up[from + i], d = a->dy[from + i];
+            float sigma = fabsf(g) < 1e-30f ? 0.5f : silu[i] / g;
+            a->dgate[from + i] = d * u * (sigma + silu[i] * (1.0f - sigma));
+            a->dup[from + i] = d * silu[i];
+        }
+    }
+}
+
 void train_swiglu_back(const train_ctx *c, const float *gate, const float *up, const float *dy, float *dgate,
                        float *dup, size_t n) {
-    float one[64], silu[64];
-    for (size_t i = 0; i < 64; i++) {
-        one[i] = 1.0f;
-    }
-    for (size_t from = 0; from < n; from += 64) {
-        size_t m = n - from < 64 ? n - from : 64;
-        c->kernels.silu_mul(gate + from, one, silu, m);
-        for (size_t i = 0; i < m; i++) {
-            float g = gate[from + i], u = up[from + i], d = dy[from + i];
-            float sigma = fabsf(g) < 1e-30f ? 0.5f : silu[i] / g;
-            dgate[from + i] = d * u * (sigma + silu[i] * (1.0f - sigma));
-            dup[from + i] = d * silu[i];
-        }
+    swiglu a = {.c = c, .n = n, .gate = gate, .up = up, .dy = dy, .dgate = dgate, .dup = dup};
+    train_each(c, blocks(n), 1, swiglu_blocks_back, &a);
+}
+
+/* ---- embedding ----------------------------------------------------------- */
+
+typedef struct embedding {
+    const spec_token *tokens;
+    const float *from;
+    float *to;
+    size_t rows, n;
+} embedding;
+
+static void embed_rows(void *arg, size_t begin, size_t end, unsigned thread) {
+    const embedding *a = arg;
+    (void)thread;
+    for (size_t r = begin; r < end; r++) {
+        memcpy(a->to + r * a->n, a->from + (size_t)a->tokens[r] * a->n, a->n * sizeof *a->to);
     }
 }
 
 void train_embed(const train_ctx *c, const float *w, const spec_token *tokens, float *y, size_t rows,
                  size_t n) {
-    for (size_t r = 0; r < rows; r++) {
-        memcpy(y + r * n, w + (size_t)tokens[r] * n, n * sizeof *y);
+    embedding a = {tokens, w, y, rows, n};
+    train_each(c, rows, ROWS, embed_rows, &a);
+}
+
+/* A token may stand in many rows, so the pieces are columns. */
+static void embed_columns_back(void *arg, size_t begin, size_t end, unsigned thread) {
+    const embedding *a = arg;
+    (void)thread;
+    for (size_t r = 0; r < a->rows; r++) {
+        const float *from = a->from + r * a->n;
+        float *to = a->to + (size_t)a->tokens[r] * a->n;
+        for (size_t i = begin; i < end; i++) {
+            to[i] += from[i];
+        }
     }
 }
 
 void train_embed_back(const train_ctx *c, const spec_token *tokens, const float *dy, float *dw, size_t rows,
                       size_t n) {
-    for (size_t r = 0; r < rows; r++) {
-        float *to = dw + (size_t)tokens[r] * n;
-        for (size_t i = 0; i < n; i++) {
-            to[i] += dy[r * n + i];
-        }
-    }
-}
-
-/* ---- attention ----------------------------------------------------------- */
-
-size_t train_attention_scratch(size_t seq) { return 2 * TILE * seq; }
-
-/* p[i * seq + j]: how much query r0 + i takes of key j, for n queries and keys before r0 + n. */
-static void probabilities(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                          size_t r0, size_t n, float *p) {
-    size_t d = a->head_dim, all = r0 + n;
-    gemm(false, true, n, all, d, 1.0f / sqrtf((float)d), q, a->n_heads * d, key, a->n_kv_heads * d, 0.0f, p,
-         a->seq);
-    for (size_t i = 0; i < n; i++) {
-        float *row = p + i * a->seq;
-        size_t seen = r0 + i + 1;
-        c->kernels.scale(row, 1.0f / c->kernels.softmax(row, seen), seen);
-        memset(row + seen, 0, (all - seen) * sizeof *row);
-    }
-}
-
-/* Where head h of sequence s begins in rows of queries, and its KV head in rows of keys. */
-static size_t query_at(const train_attn *a, size_t s, size_t h) {
-    return (s * a->seq * a->n_heads + h) * a->head_dim;
-}
-
-static size_t key_at(const train_attn *a, size_t s, size_t h) {
-    return (s * a->seq * a->n_kv_heads + h / (a->n_heads / a->n_kv_heads)) * a->head_dim;
-}
-
-static size_t tile_rows(const train_attn *a, size_t r0) { return a->seq - r0 < TILE ? a->seq - r0 : TILE; }
-
-void train_attention(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                     const float *value, float *out, float *scratch) {
-    size_t d = a->head_dim, ldq = a->n_heads * d, ldk = a->n_kv_heads * d;
-    for (size_t item = 0; item < a->n_seqs * a->n_heads; item++) {
-        size_t at = query_at(a, item / a->n_heads, item % a->n_heads);
-        size_t kv = key_at(a, item / a->n_heads, item % a->n_heads);
-        for (size_t r0 = 0; r0 < a->seq; r0 += TILE) {
-            size_t n = tile_rows(a, r0);
-            probabilities(c, a, q + at + r0 * ldq, key + kv, r0, n, scratch);
-            gemm(false, false, n, d, r0 + n, 1.0f, scratch, a->seq, value + kv, ldk, 0.0f,
-                 out + at + r0 * ldq, ldq);
-        }
-    }
-}
-
-/* From the gradient of the probabilities to that of the scores: ds = p (dp - sum p dp). */
-static void softmax_back(const float *p, float *dp, size_t n) {
-    float mean = dot(p, dp, n);
-    for (size_t i = 0; i < n; i++) {
-        dp[i] = p[i] * (dp[i] - mean);
-    }
-}
-
-void train_attention_back(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                          const float *value, const float *dout, float *dq, float *dkey, float *dvalue,
-                          float *scratch) {
-    size_t d = a->head_dim, ldq = a->n_heads * d, ldk = a->n_kv_heads * d, seq = a->seq;
-    float scale = 1.0f / sqrtf((float)d), *p = scratch, *dp = scratch + TILE * seq;
-    memset(dkey, 0, a->n_seqs * seq * ldk * sizeof *dkey);
-    memset(dvalue, 0, a->n_seqs * seq * ldk * sizeof *dvalue);
-    for (size_t item = 0; item < a->n_seqs * a->n_heads; item++) {
-        size_t at = query_at(a, item / a->n_heads, item % a->n_heads);
-        size_t kv = key_at(a, item / a->n_heads, item % a->n_heads);
-        for (size_t r0 = 0; r0 < seq; r0 += TILE) {
-            size_t n = tile_rows(a, r0), all = r0 + n, here = at + r0 * ldq;
-            probabilities(c, a, q + here, key + kv, r0, n, p);
-            gemm(true, false, all, d, n, 1.0f, p, seq, dout + here, ldq, 1.0f, dvalue + kv, ldk);
-            gemm(false, true, n, all, d, 1.0f, dout + here, ldq, value + kv, ldk, 0.0f, dp, seq);
-            for (size_t i = 0; i < n; i++) {
-                softmax_back(p + i * seq, dp + i * seq, all);
-            }
-            gemm(false, false, n, d, all, scale, dp, seq, key + kv, ldk, 0.0f, dq + here, ldq);
-            gemm(true, false, all, d, n, scale, dp, seq, q + here, ldq, 1.0f, dkey + kv, ldk);
-        }
-    }
+    embedding a = {tokens, dy, dw, rows, n};
+    train_each(c, n, COLUMNS, embed_columns_back, &a);
 }
 
 /* ---- loss ---------------------------------------------------------------- */
 
+typedef struct entropy {
+    const train_ctx *c;
+    float *logits;
+    const spec_token *labels;
+    size_t vocab, strand;
+    float scale;
+    train_loss part[TRAIN_STRANDS];
+} entropy;
+
+static void entropy_row(const entropy *a, size_t r, train_loss *loss) {
+    float *row = a->logits + r * a->vocab;
+    spec_token label = a->labels[r];
+    if (label == TRAIN_IGNORED) {
+        memset(row, 0, a->vocab * sizeof *row);
+        return;
+    }
+    spec_token best = a->c->kernels.argmax(row, a->vocab);
+    double below = (double)row[best] - (double)row[label];
+    float sum = a->c->kernels.softmax(row, a->vocab);
+    loss->sum += below + (sum < INFINITY ? specp_log(sum) : (double)sum); /* NaN stays NaN */
+    loss->n++;
+    loss->correct += best == label;
+    a->c->kernels.scale(row, a->scale / sum, a->vocab);
+    row[label] -= a->scale;
+}
+
+static void entropy_strand(void *arg, size_t begin, size_t end, unsigned thread) {
+    entropy *a = arg;
+    train_loss loss = {0};
+    (void)thread;
+    for (size_t r = begin; r < end; r++) entropy_row(a, r, &loss);
+    a->part[begin / a->strand] = loss;
+}
+
 void train_cross_entropy(const train_ctx *c, float *logits, const spec_token *labels, size_t rows,
                          size_t vocab, float scale, train_loss *loss) {
-    for (size_t r = 0; r < rows; r++) {
-        float *row = logits + r * vocab;
-        spec_token label = labels[r];
-        if (label == TRAIN_IGNORED) {
-            memset(row, 0, vocab * sizeof *row);
-            continue;
-        }
-        spec_token best = c->kernels.argmax(row, vocab);
-        double below = (double)row[best] - (double)row[label];
-        float sum = c->kernels.softmax(row, vocab);
-        loss->sum += below + (sum < INFINITY ? specp_log(sum) : (double)sum); /* NaN stays NaN */
-        loss->n++;
-        loss->correct += best == label;
-        c->kernels.scale(row, scale / sum, vocab);
-        row[label] -= scale;
+    entropy a = {.c = c, .logits = logits, .labels = labels, .vocab = vocab, .scale = scale};
+    a.strand = train_strand(rows);
+    train_each(c, rows, a.strand, entropy_strand, &a);
+    for (size_t i = 0; i < TRAIN_STRANDS; i++) {
+        loss->sum += a.part[i].sum;
+        loss->n += a.part[i].n;
+        loss->correct += a.part[i].correct;
     }
 }

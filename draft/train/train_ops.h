@@ -6,8 +6,9 @@
  *
  * Products are OpenBLAS's sgemm; rows go through the kernels' table. Gradients with
  * respect to weights are added to what is there, so that micro-batches accumulate.
- * Those with respect to inputs replace it, unless a function says otherwise. Equal inputs
- * give equal bits as long as OpenBLAS has the same number of threads.
+ * Those with respect to inputs replace it, unless a function says otherwise. Every operation is
+ * split among the team's threads in pieces that depend on its sizes alone, and sums of pieces have a fixed
+ * order: equal inputs give equal bits on any number of threads.
  */
 #ifndef TRAIN_OPS_H
 #define TRAIN_OPS_H
@@ -21,7 +22,25 @@
 typedef struct train_ctx {
     specp_kernels kernels;
     specp_team *team; /* borrowed; NULL: the caller's thread alone */
+    float *scratch;   /* of one operation at a time */
+    size_t n_scratch;
+    size_t widest, max_seq, head_dim; /* what the scratch is enough for */
+    spec_allocator alloc;
 } train_ctx;
+
+/*
+ * For norms of up to `widest` features and attention over sequences of up to
+ * max_seq tokens with heads of up to head_dim; 0: none. Tells OpenBLAS, for the whole
+ * process, to use one thread: with its own, bits would depend on their number. SPEC_ERR_NOMEM.
+ */
+int train_ctx_init(train_ctx *c, specp_team *team, size_t widest, size_t max_seq, size_t head_dim,
+                   const spec_allocator *alloc);
+void train_ctx_release(train_ctx *c); /* one that is all zeros is accepted */
+
+/* Calls fn on pieces of `chunk` items (the last may have fewer) of 0..n-1, n < 2^32, on
+ * the team's threads; not inside fn. */
+void train_each(const train_ctx *c, size_t n, size_t chunk, specp_team_fn *fn, void *arg);
+unsigned train_threads(const train_ctx *c);
 
 /* y = x W^T, W (n_out, n_in); with `add` it is added to y. */
 void train_linear(const train_ctx *c, const float *x, const float *w, float *y, size_t rows, size_t n_in,
@@ -33,7 +52,7 @@ void train_linear_back(const train_ctx *c, const float *x, const float *w, const
 /* y = x / sqrt(mean of squares + eps) * w, row by row. */
 void train_rmsnorm(const train_ctx *c, const float *x, const float *w, float eps, float *y, size_t rows,
                    size_t n);
-/* dx += (a norm stands beside a residual), dw +=. */
+/* dx += (a norm stands beside a residual), dw +=. n is at most the context's `widest`. */
 void train_rmsnorm_back(const train_ctx *c, const float *x, const float *w, float eps, const float *dy,
                         float *dx, float *dw, size_t rows, size_t n);
 
@@ -49,19 +68,17 @@ void train_swiglu(const train_ctx *c, const float *gate, const float *up, float 
 void train_swiglu_back(const train_ctx *c, const float *gate, const float *up, const float *dy, float *dgate,
                        float *dup, size_t n);
 
-/* Causal attention of sequences that lie one after the other. n_heads is a multiple of n_kv_heads. */
+/* Causal attention of sequences that lie one after the other. n_heads is a multiple of n_kv_heads; seq and
+ * head_dim are at most the context's. */
 typedef struct train_attn {
     size_t n_seqs, seq, n_heads, n_kv_heads, head_dim;
 } train_attn;
 
-/* Floats of scratch that sequences of that length need. */
-size_t train_attention_scratch(size_t seq);
 /* q, out (n_seqs * seq, n_heads * head_dim); key, value (n_seqs * seq, n_kv_heads * head_dim). */
 void train_attention(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                     const float *value, float *out, float *scratch);
+                     const float *value, float *out);
 void train_attention_back(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                          const float *value, const float *dout, float *dq, float *dkey, float *dvalue,
-                          float *scratch);
+                          const float *value, const float *dout, float *dq, float *dkey, float *dvalue);
 
 /* Row r of y is row tokens[r] of w (vocab, n). */
 void train_embed(const train_ctx *c, const float *w, const spec_token *tokens, float *y, size_t rows,
