@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gguf_meta.h"
 #include "random_shape.h"
 #include "random_vocab.h"
 #include "spec_tensors.h"
@@ -220,56 +221,28 @@ int random_model_check(random_model *m, spec_message *why) {
 
 /* ---- metadata ------------------------------------------------------------ */
 
-/* Errors stay: the first is what counts. */
-typedef struct meta {
-    spec_writer *w;
-    const char *arch;
-    int rc;
-} meta;
-
-static const char *key(const meta *m, const char *name, char buf[96]) {
-    snprintf(buf, 96, "%s.%s", m->arch, name);
-    return buf;
-}
-
-static void meta_uint(meta *m, const char *name, uint64_t v) {
-    char buf[96];
-    if (m->rc == SPEC_OK) m->rc = spec_writer_meta_uint(m->w, key(m, name, buf), v);
-}
-
-static void meta_float(meta *m, const char *name, double v) {
-    char buf[96];
-    if (m->rc == SPEC_OK) m->rc = spec_writer_meta_float(m->w, key(m, name, buf), v);
-}
-
-static void meta_text(meta *m, const char *whole_key, const char *text) {
-    if (m->rc == SPEC_OK) m->rc = spec_writer_meta_string(m->w, whole_key, text, strlen(text));
-}
-
 static int write_meta(const plan *p, spec_writer *w) {
     const random_shape *s = &p->s;
-    meta m = {.w = w, .arch = p->a->gguf};
-    meta_text(&m, "general.architecture", p->a->gguf);
-    meta_text(&m, "general.name", "random weights");
-    if (m.rc == SPEC_OK && spec_type_block(p->type) > 1)
-        m.rc = spec_writer_meta_uint(w, "general.quantization_version", 2);
-    meta_uint(&m, "vocab_size", s->vocab);
-    meta_uint(&m, "context_length", s->context);
-    meta_uint(&m, "embedding_length", s->dim);
-    meta_uint(&m, "block_count", s->layers);
-    meta_uint(&m, "feed_forward_length", s->hidden);
-    meta_uint(&m, "attention.head_count", s->heads);
-    meta_uint(&m, "attention.head_count_kv", s->kv);
-    meta_uint(&m, "attention.key_length", s->head_dim);
-    meta_uint(&m, "attention.value_length", s->head_dim);
-    meta_uint(&m, "rope.dimension_count", s->head_dim);
-    meta_float(&m, "rope.freq_base", p->a->rope_base);
-    meta_float(&m, "attention.layer_norm_rms_epsilon", 1e-5);
-    if (s->experts) meta_uint(&m, "expert_count", s->experts);
-    if (s->experts) meta_uint(&m, "expert_used_count", s->used);
-    if (p->a->window) meta_uint(&m, "attention.sliding_window", s->window);
-    if (p->a->attn_softcap > 0) meta_float(&m, "attn_logit_softcapping", p->a->attn_softcap);
-    if (p->a->final_softcap > 0) meta_float(&m, "final_logit_softcapping", p->a->final_softcap);
+    gguf_meta m = {.w = w, .arch = p->a->gguf};
+    gguf_shape shape = {.type = p->type,
+                        .vocab = s->vocab,
+                        .context = s->context,
+                        .dim = s->dim,
+                        .layers = s->layers,
+                        .hidden = s->hidden,
+                        .heads = s->heads,
+                        .kv = s->kv,
+                        .head_dim = s->head_dim,
+                        .rope_base = p->a->rope_base,
+                        .eps = 1e-5};
+    gguf_meta_text(&m, "general.architecture", p->a->gguf);
+    gguf_meta_text(&m, "general.name", "random weights");
+    gguf_meta_shape(&m, &shape);
+    if (s->experts) gguf_meta_uint(&m, "expert_count", s->experts);
+    if (s->experts) gguf_meta_uint(&m, "expert_used_count", s->used);
+    if (p->a->window) gguf_meta_uint(&m, "attention.sliding_window", s->window);
+    if (p->a->attn_softcap > 0) gguf_meta_float(&m, "attn_logit_softcapping", p->a->attn_softcap);
+    if (p->a->final_softcap > 0) gguf_meta_float(&m, "final_logit_softcapping", p->a->final_softcap);
     return m.rc == SPEC_OK ? random_vocab_write(w, (size_t)s->vocab) : m.rc;
 }
 

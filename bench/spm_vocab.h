@@ -41,10 +41,10 @@ typedef struct spm_vocab_options {
 } spm_vocab_options;
 
 /*
- * Reads the file PREFIX.vocab that spm_train writes: a piece, a tab and its score a line,
- * numbered from 0. options and alloc may be NULL. SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_NOMEM; SPEC_ERR_CORRUPT,
- * with file and line: no such line, a piece twice or not UTF-8, no <unk>, some but not all bytes, a
- * control symbol that is not there; SPEC_ERR_UNSUPPORTED: scores that are not BPE's.
+ * Reads the file PREFIX.vocab that spm_train writes: a piece, a tab and its score a line, numbered
+ * from 0. options and alloc may be NULL. SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_NOMEM;
+ * SPEC_ERR_CORRUPT, with file and line: no such line, a piece twice or not UTF-8, no <unk>, some but
+ * not all bytes, a control symbol that is not there; SPEC_ERR_UNSUPPORTED: scores that are not BPE's.
  */
 int spm_vocab_load(spm_vocab *out, const char *path, const spm_vocab_options *options,
                    const spec_allocator *alloc, spec_message *why);
