@@ -79,7 +79,7 @@ uint64_t specp_account_bytes(specp_account *a);
 
 /* ---- trees and outcomes ------------------------------------------------- */
 
-/* Keeps the max_nodes most probable of the nodes at most max_depth deep, of equal ones the
+/* Keeps the max_nodes (1 or more) most probable of the nodes at most max_depth deep, of equal ones the
  * first, in their order: a tree again, as no node is more probable than its parent. The
  * score becomes their sum. For deterministic drafts. O(n), expected (tree.c). */
 void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth);
@@ -105,13 +105,18 @@ specp_open_fn specp_pld_open;                     /* pld.c */
 specp_open_fn specp_ngram_cache_open;             /* ngram_cache.c */
 specp_open_fn specp_ngram_mod_open;               /* ngram_mod.c */
 specp_open_fn specp_recycle_open;                 /* recycle.c */
+specp_open_env_fn specp_medusa_open;              /* heads/medusa.c */
 specp_open_env_fn specp_union_open;               /* union.c */
 specp_open_env_fn specp_cascade_open;             /* cascade.c */
+
+/* For those that need env->target where there is none: SPEC_ERR_STATE, and why. */
+int specp_no_target(const char *name, spec_message *why);
 
 /* Lines for spec_drafter_help(); each lies with its option table. */
 extern const char specp_none_help[], specp_oracle_help[], specp_random_help[];
 extern const char specp_suffix_help[], specp_pld_help[], specp_ngram_cache_help[], specp_ngram_mod_help[];
 extern const char specp_recycle_help[];
+extern const char specp_medusa_help[];
 extern const char specp_union_help[], specp_cascade_help[];
 
 #endif

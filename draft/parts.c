@@ -378,21 +378,12 @@ static int tell(const specp_parts *p, size_t k, specp_parts_request *r, const sp
     return err;
 }
 
-/* The rows that the committed tokens follow from: row 0, then the accepted path's. */
-static size_t accepted_path(const spec_outcome *o, uint32_t *row) {
-    size_t n = 0;
-    row[0] = 0;
-    for (uint32_t i = 0; i < o->tree->n; i++)
-        if (o->accepted[i] && o->tree->parent[i] == (int32_t)row[n] - 1) row[++n] = i + 1;
-    return n;
-}
-
 int specp_parts_observe(specp_parts *p, specp_parts_request *r, const spec_outcome *o,
                         const spec_tree *const *own) {
     size_t cap = o->tree ? (size_t)o->tree->n + 1 : 1;
     uint32_t *committed = specp_alloc(&p->alloc, cap, sizeof *committed);
     if (!committed) return SPEC_ERR_NOMEM;
-    size_t n_path = o->tree ? accepted_path(o, committed) : 0;
+    size_t n_path = specp_accepted_rows(o, committed);
     int err = SPEC_OK;
     for (size_t k = 0; !err && k < p->n; k++) err = tell(p, k, r, o, own[k], committed, n_path);
     specp_release(&p->alloc, committed, cap, sizeof *committed);

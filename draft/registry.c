@@ -21,6 +21,7 @@ static const builtin builtins[] = {
     {"ngram-cache", specp_ngram_cache_help, .open = specp_ngram_cache_open},
     {"ngram-mod", specp_ngram_mod_help, .open = specp_ngram_mod_open},
     {"recycle", specp_recycle_help, .open = specp_recycle_open},
+    {"medusa", specp_medusa_help, .open_env = specp_medusa_open},
     {"union", specp_union_help, .open_env = specp_union_open},
     {"cascade", specp_cascade_help, .open_env = specp_cascade_open},
 };
@@ -46,6 +47,13 @@ static int unknown_name(const char *name, size_t len, spec_message *why) {
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", builtins[i].name);
     return specp_fail(why, SPEC_ERR_NOT_FOUND, "there is no drafter '%.*s', expected one of %s",
                       (int)(len < 80 ? len : 80), name, names);
+}
+
+int specp_no_target(const char *name, spec_message *why) {
+    return specp_fail(why, SPEC_ERR_STATE,
+                      "drafter %s: it reads the target model's hidden states, and there is no target: open "
+                      "it with spec_drafter_open_env (specbench run)",
+                      name);
 }
 
 int spec_drafter_open_env(spec_drafter **out, const char *spec, const spec_drafter_env *env,

@@ -8,12 +8,10 @@
  * The four-byte arrays come first, so that each part is aligned without gaps.
  * Invariant: parent[i] < i, so a prefix of the nodes is a tree.
  */
-#include "spec_tree.h"
+#include "draft_internal.h"
 
 #include <math.h>
 #include <string.h>
-
-#include "specp.h"
 
 static const char *const source_names[] = {
     [SPEC_SOURCE_OTHER] = "other",     [SPEC_SOURCE_OWN] = "own",     [SPEC_SOURCE_SHARED] = "shared",
@@ -124,6 +122,71 @@ void spec_tree_clip(spec_tree *t, uint32_t max_nodes, uint32_t max_depth) {
     if (t->n > SPEC_TREE_MAX_NODES) t->n = SPEC_TREE_MAX_NODES;
     if (max_depth < t->n) clip_depth(t, max_nodes, max_depth);
     if (t->n > max_nodes) t->n = max_nodes;
+}
+
+/* ---- the best nodes ------------------------------------------------------ */
+
+/* Moves the k largest of v to its front, in any order (Hoare's selection); 0 < k < n. */
+static void select_largest(float *v, size_t n, size_t k) {
+    size_t low = 0, high = n - 1;
+    while (low < high) {
+        float pivot = v[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;; i++, j--) {
+            while (v[i] > pivot) i++;
+            while (v[j] < pivot) j--;
+            if (i >= j) break;
+            float x = v[i];
+            v[i] = v[j];
+            v[j] = x;
+        }
+        if (k <= j + 1)
+            high = j;
+        else
+            low = j + 1;
+    }
+}
+
+/* The smallest of the k largest probabilities, and in *ties how many nodes of just that
+ * probability belong to the k. */
+static float threshold(const spec_tree *t, uint32_t k, uint32_t *ties) {
+    float v[SPEC_TREE_MAX_NODES];
+    memcpy(v, t->prob, t->n * sizeof *v);
+    select_largest(v, t->n, k);
+    float least = v[0];
+    for (uint32_t i = 1; i < k; i++) least = v[i] < least ? v[i] : least;
+    *ties = 0;
+    for (uint32_t i = 0; i < k; i++) *ties += v[i] == least;
+    return least;
+}
+
+void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth) {
+    int16_t place[SPEC_TREE_MAX_NODES];
+    uint32_t ties = 0, kept = 0;
+    spec_tree_clip(t, SPEC_TREE_MAX_NODES, max_depth);
+    if (t->n > max_nodes) {
+        float least = threshold(t, max_nodes, &ties);
+        for (uint32_t i = 0; i < t->n; i++) {
+            bool keep = t->prob[i] > least || (t->prob[i] == least && ties > 0);
+            if (!keep) continue;
+            ties -= t->prob[i] == least;
+            place[i] = (int16_t)kept;
+            move_node(t, kept++, i, t->parent[i] < 0 ? -1 : place[t->parent[i]]);
+        }
+        t->n = kept;
+    }
+    t->score = 0;
+    for (uint32_t i = 0; i < t->n; i++) t->score += t->prob[i];
+}
+
+/* ---- outcomes -------------------------------------------------------------- */
+
+size_t specp_accepted_rows(const spec_outcome *o, uint32_t *row) {
+    size_t n = 0;
+    row[0] = 0;
+    for (uint32_t i = 0; o->tree && i < o->tree->n; i++)
+        if (o->accepted[i] && o->tree->parent[i] == (int32_t)row[n] - 1) row[++n] = i + 1;
+    return n;
 }
 
 /* ---- check ------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "spec_tree.h"
+#include "draft_internal.h"
 
 /* ---- memory ----------------------------------------------------------------- */
 
@@ -252,6 +252,52 @@ static void test_check_finds_equal_siblings_anywhere(void **state) {
     spec_tree_release(&t, NULL);
 }
 
+/* ---- the best nodes ------------------------------------------------------- */
+
+/* Whether node i is among the `budget` most probable of those within depth: by counting. */
+static bool among_best(const spec_tree *t, uint32_t i, uint32_t budget, uint32_t max_depth) {
+    uint32_t before = 0;
+    if (spec_tree_depth(t, (int32_t)i) > max_depth) return false;
+    for (uint32_t j = 0; j < t->n; j++) {
+        bool better = t->prob[j] > t->prob[i] || (t->prob[j] == t->prob[i] && j < i);
+        before += better && spec_tree_depth(t, (int32_t)j) <= max_depth;
+    }
+    return before < budget;
+}
+
+static void test_the_best_nodes_are_kept(void **state) {
+    (void)state;
+    support_rng rng = support_rng_new(support_seed(), 9);
+    for (int round = 0; round < 500; round++) {
+        uint32_t n = 1 + support_rng_below(&rng, 40), kinds = 1 + support_rng_below(&rng, 9);
+        uint32_t budget = 1 + support_rng_below(&rng, 45), depth = 1 + support_rng_below(&rng, 6), kept = 0;
+        spec_tree all, t;
+        spec_message why;
+        float score = 0;
+        assert_int_equal(spec_tree_init(&all, n, 0, 0, NULL), 0);
+        assert_int_equal(spec_tree_init(&t, n, 0, 0, NULL), 0);
+        for (uint32_t i = 0; i < n; i++) { /* few different probabilities: ties */
+            int32_t parent = (int32_t)support_rng_below(&rng, i + 1) - 1;
+            float p = (float)(1 + support_rng_below(&rng, kinds)) / (float)kinds;
+            p = parent < 0 ? p : p < all.prob[parent] ? p : all.prob[parent];
+            spec_tree_add(&all, parent, (spec_token)i, p, 0);
+            spec_tree_add(&t, parent, (spec_token)i, p, 0);
+        }
+        specp_tree_keep_best(&t, budget, depth);
+        if (spec_tree_check(&t, &why)) fail_msg("%s", why.text);
+        for (uint32_t i = 0; i < n; i++) {
+            if (!among_best(&all, i, budget, depth)) continue;
+            assert_true(kept < t.n && t.token[kept] == (spec_token)i && t.prob[kept] == all.prob[i]);
+            spec_token above = t.parent[kept] < 0 ? -1 : t.token[t.parent[kept]];
+            assert_int_equal(above, all.parent[i]);
+            score += t.prob[kept++];
+        }
+        assert_true(kept == t.n && score == t.score);
+        spec_tree_release(&all, NULL);
+        spec_tree_release(&t, NULL);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_init_gives_separate_aligned_arrays),
@@ -260,6 +306,7 @@ int main(void) {
         cmocka_unit_test(test_source_names),
         cmocka_unit_test(test_clip_keeps_the_first_nodes_within_depth),
         cmocka_unit_test(test_clip_of_the_largest_tree),
+        cmocka_unit_test(test_the_best_nodes_are_kept),
         cmocka_unit_test(test_check_names_every_fault),
         cmocka_unit_test(test_check_finds_equal_siblings_anywhere),
     };

@@ -310,6 +310,8 @@ void specp_medusa_heads_free(specp_medusa_heads *m) {
 size_t specp_medusa_heads_count(const specp_medusa_heads *m) { return m->n_heads; }
 size_t specp_medusa_heads_layers(const specp_medusa_heads *m) { return m->n_layers; }
 
+const spec_tensors *specp_medusa_heads_file(const specp_medusa_heads *m) { return m->file; }
+
 /* ---- the pass ------------------------------------------------------------------------- */
 
 typedef struct pass {

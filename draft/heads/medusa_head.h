@@ -44,6 +44,8 @@ void specp_medusa_heads_free(specp_medusa_heads *m);
 
 size_t specp_medusa_heads_count(const specp_medusa_heads *m);
 size_t specp_medusa_heads_layers(const specp_medusa_heads *m);
+/* The file that they are from. Borrowed. */
+const spec_tensors *specp_medusa_heads_file(const specp_medusa_heads *m);
 
 /*
  * logits (heads, n, vocab) of hidden (n, hidden), n <= rows. A row's bits depend on nothing

@@ -149,6 +149,40 @@ int specp_medusa_tree_init(specp_medusa_tree *t, const int32_t *paths, size_t n,
     return err;
 }
 
+/* ---- text ---------------------------------------------------------------------- */
+
+/* One path from `text`, before a '/' or the end, to row (width) of ranks. Returns its length, or 0. */
+static size_t read_path(const char *text, size_t n, int32_t *row, size_t width) {
+    size_t i = 0;
+    for (; i < n && text[i] != '/'; i++) {
+        if (i == width || text[i] < '0' || text[i] > '9') return 0;
+        row[i] = text[i] - '0';
+    }
+    for (size_t d = i; d < width; d++) row[d] = -1;
+    return i;
+}
+
+int specp_medusa_tree_parse(specp_medusa_tree *t, const char *text, size_t n, const spec_allocator *alloc,
+                            spec_message *why) {
+    const size_t width = SPECP_MEDUSA_MAX_HEADS;
+    size_t paths = 1;
+    for (size_t i = 0; i < n; i++) paths += text[i] == '/';
+    int32_t *rank = specp_alloc(alloc, paths, width * sizeof *rank);
+    if (!rank) return specp_fail(why, SPEC_ERR_NOMEM, "there is not enough memory for %zu paths", paths);
+    int err = SPEC_OK;
+    for (size_t p = 0, at = 0; p < paths && err == SPEC_OK; p++) {
+        size_t len = read_path(text + at, n - at, rank + p * width, width);
+        if (!len)
+            err = specp_fail(why, SPEC_ERR_INVALID,
+                             "path %zu, '%.*s': expected 1 to %zu digits, a rank each, and '/' behind", p,
+                             (int)(n - at < 20 ? n - at : 20), text + at, width);
+        at += len + 1;
+    }
+    if (err == SPEC_OK) err = specp_medusa_tree_init(t, rank, paths, width, alloc, why);
+    specp_release(alloc, rank, paths, width * sizeof *rank);
+    return err;
+}
+
 /* ---- calibration ------------------------------------------------------------- */
 
 /* The tree while it grows. A node's children are added best first, so each node offers one. */
@@ -246,6 +280,16 @@ int specp_medusa_tree_build(specp_medusa_tree *t, const double *accuracy, size_t
     specp_release(alloc, g.paths, n, n_heads * sizeof *g.paths);
     specp_release(alloc, g.by_accuracy, n_heads, n_ranks);
     return err;
+}
+
+int specp_medusa_tree_guess(specp_medusa_tree *t, size_t n_heads, size_t n_ranks, size_t nodes,
+                            const spec_allocator *alloc, spec_message *why) {
+    double accuracy[SPECP_MEDUSA_MAX_HEADS * 16], head = 0.5;
+    if (n_ranks > 16) n_ranks = 16;
+    if (n_heads > SPECP_MEDUSA_MAX_HEADS) n_heads = SPECP_MEDUSA_MAX_HEADS;
+    for (size_t h = 0; h < n_heads; h++, head *= 0.7)
+        for (size_t r = 0; r < n_ranks; r++) accuracy[h * n_ranks + r] = head / (double)((r + 1) * (r + 1));
+    return specp_medusa_tree_build(t, accuracy, n_heads, n_ranks, nodes, NULL, alloc, why);
 }
 
 /* ---- a draft ----------------------------------------------------------------- */

@@ -43,6 +43,13 @@ SPEC_MUST_CHECK int specp_medusa_tree_init(specp_medusa_tree *t, const int32_t *
                                            const spec_allocator *alloc, spec_message *why);
 
 /*
+ * The same from text: paths with a digit a rank, "/" between, as in "0/1/00/01/10/002" for
+ * the picture above. SPEC_ERR_INVALID also names what is no digit.
+ */
+SPEC_MUST_CHECK int specp_medusa_tree_parse(specp_medusa_tree *t, const char *text, size_t n,
+                                            const spec_allocator *alloc, spec_message *why);
+
+/*
  * Of all trees of n nodes the one with the most expected accepted tokens, where
  * accuracy (n_heads, n_ranks) is how often head h's token of rank r was right in
  * calibration, and heads are taken as independent: a node counts the product along its
@@ -55,6 +62,11 @@ SPEC_MUST_CHECK int specp_medusa_tree_build(specp_medusa_tree *t, const double *
                                             const spec_allocator *alloc, spec_message *why);
 
 void specp_medusa_tree_release(specp_medusa_tree *t, const spec_allocator *alloc);
+
+/* A tree for heads of which no accuracy is known: the first is taken to be right every second
+ * time, later ones less and less, and later ranks much less than the first. At most `nodes` nodes. */
+SPEC_MUST_CHECK int specp_medusa_tree_guess(specp_medusa_tree *t, size_t n_heads, size_t n_ranks,
+                                            size_t nodes, const spec_allocator *alloc, spec_message *why);
 
 /*
  * The draft: token and prob (t->n_heads or more, k) are each head's best, most

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "made_heads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spec_tensors.h"
+
+typedef struct part {
+    char name[64];
+    uint64_t rows, cols; /* cols 0: a vector */
+} part;
+
+static void declare(spec_writer *w, const part *p) {
+    const uint64_t dim[2] = {p->rows, p->cols};
+    assert_int_equal(spec_writer_tensor(w, p->name, SPEC_TYPE_F32, p->cols ? 2 : 1, dim), 0);
+}
+
+static void fill(spec_writer *w, const part *p, support_rng *rng) {
+    size_t n = (size_t)(p->rows * (p->cols ? p->cols : 1));
+    float *x = malloc(n * sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++) x[i] = (float)(support_rng_unit(rng) - 0.5);
+    assert_int_equal(spec_writer_data(w, x, n * sizeof *x), 0);
+    free(x);
+}
+
+void made_medusa(const char *path, size_t heads, size_t hidden, size_t vocab, uint64_t seed,
+                 const char *choices) {
+    support_rng rng = support_rng_new(seed, 77);
+    spec_message why;
+    spec_writer *w = NULL;
+    part p[3 * 16];
+    assert_true(heads <= 16);
+    for (size_t h = 0; h < heads; h++) {
+        p[3 * h] = (part){.rows = hidden, .cols = hidden};
+        p[3 * h + 1] = (part){.rows = hidden};
+        p[3 * h + 2] = (part){.rows = vocab, .cols = hidden};
+        snprintf(p[3 * h].name, sizeof p->name, "%zu.0.linear.weight", h);
+        snprintf(p[3 * h + 1].name, sizeof p->name, "%zu.0.linear.bias", h);
+        snprintf(p[3 * h + 2].name, sizeof p->name, "%zu.1.weight", h);
+    }
+    if (spec_writer_new(&w, path, SPEC_FORMAT_SAFETENSORS, NULL, &why)) fail_msg("%s", why.text);
+    if (choices) assert_int_equal(spec_writer_meta_string(w, "medusa_choices", choices, strlen(choices)), 0);
+    for (size_t i = 0; i < 3 * heads; i++) declare(w, &p[i]);
+    for (size_t i = 0; i < 3 * heads; i++) fill(w, &p[i], &rng);
+    assert_int_equal(spec_writer_finish(w, &why), 0);
+}
