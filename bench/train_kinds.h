@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* train_kinds.h - the kinds of `specbench train`. Each gets argv from its own name on and
+ * returns an exit code. */
+#ifndef BENCH_TRAIN_KINDS_H
+#define BENCH_TRAIN_KINDS_H
+
+int train_target(int argc, char **argv);
+
+#endif
