@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "demo_live.h"
+#include "draft_internal.h"
 #include "jout.h"
 #include "session.h"
 #include "util.h"
@@ -18,14 +19,15 @@ static const char examples[] = "  specbench demo\n"
                                "  specbench demo --full --seed 7\n"
                                "  specbench demo -d suffix -d pld --requests 500\n";
 
-/* Beside the built-in drafters by their bare names, but for those made of others. */
+/* Beside the built-in drafters by their bare names, but for those that need a file or are made of others. */
 static const char *const presets[] = {"suffix:preset=arctic", "suffix:preset=coreml"};
 
 static int default_drafters(session *s) {
     const char *name;
     int rc = 0;
     for (size_t i = 0; (name = spec_drafter_builtin(i)) && !rc; i++) {
-        if (strcmp(name, "union") == 0 || strcmp(name, "cascade") == 0) continue;
+        if (specp_drafter_needs_file(name) || strcmp(name, "union") == 0 || strcmp(name, "cascade") == 0)
+            continue;
         rc = cli_list_add(&s->drafters, name);
         for (size_t k = 0; k < COUNT(presets) && !rc && strcmp(name, "suffix") == 0; k++)
             rc = cli_list_add(&s->drafters, presets[k]);

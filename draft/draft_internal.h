@@ -109,6 +109,9 @@ specp_open_env_fn specp_medusa_open;              /* heads/medusa.c */
 specp_open_env_fn specp_union_open;               /* union.c */
 specp_open_env_fn specp_cascade_open;             /* cascade.c */
 
+/* Whether a built-in drafter must be told a file. */
+bool specp_drafter_needs_file(const char *name);
+
 /* For those that need env->target where there is none: SPEC_ERR_STATE, and why. */
 int specp_no_target(const char *name, spec_message *why);
 

@@ -10,6 +10,7 @@ typedef struct builtin {
     const char *help;
     specp_open_fn *open; /* or */
     specp_open_env_fn *open_env;
+    bool file; /* nothing without one: NAME:FILE */
 } builtin;
 
 static const builtin builtins[] = {
@@ -21,7 +22,7 @@ static const builtin builtins[] = {
     {"ngram-cache", specp_ngram_cache_help, .open = specp_ngram_cache_open},
     {"ngram-mod", specp_ngram_mod_help, .open = specp_ngram_mod_open},
     {"recycle", specp_recycle_help, .open = specp_recycle_open},
-    {"medusa", specp_medusa_help, .open_env = specp_medusa_open},
+    {"medusa", specp_medusa_help, .open_env = specp_medusa_open, .file = true},
     {"union", specp_union_help, .open_env = specp_union_open},
     {"cascade", specp_cascade_help, .open_env = specp_cascade_open},
 };
@@ -39,6 +40,11 @@ const char *spec_drafter_builtin(size_t i) { return i < N_BUILTIN ? builtins[i].
 const char *spec_drafter_help(const char *name) {
     const builtin *b = name ? find(name, strlen(name)) : NULL;
     return b ? b->help : NULL;
+}
+
+bool specp_drafter_needs_file(const char *name) {
+    const builtin *b = find(name, strlen(name));
+    return b && b->file;
 }
 
 static int unknown_name(const char *name, size_t len, spec_message *why) {

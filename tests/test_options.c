@@ -175,8 +175,8 @@ static void test_a_file_comes_first(void **state) {
 
 /* ---- the built-in drafters --------------------------------------------------------------- */
 
-static const char *const names[] = {"none",        "oracle",    "random",  "suffix", "pld",
-                                    "ngram-cache", "ngram-mod", "recycle", "union",  "cascade"};
+static const char *const names[] = {"none",      "oracle",  "random", "suffix", "pld",    "ngram-cache",
+                                    "ngram-mod", "recycle", "medusa", "union",  "cascade"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 static void test_every_name_opens(void **state) {
@@ -185,6 +185,11 @@ static void test_every_name_opens(void **state) {
         spec_drafter *d = NULL;
         spec_message why = {"left over"};
         assert_string_equal(spec_drafter_builtin(i), names[i]);
+        if (specp_drafter_needs_file(names[i])) {
+            assert_int_equal(spec_drafter_open(&d, names[i], NULL, &why), SPEC_ERR_INVALID);
+            assert_non_null(strstr(why.text, "expected a file first"));
+            continue;
+        }
         if (spec_drafter_open(&d, names[i], NULL, &why)) fail_msg("%s", why.text);
         assert_string_equal(spec_drafter_name(d), names[i]);
         assert_string_equal(why.text, "");
@@ -207,7 +212,7 @@ static void assert_help_is_complete(const char *name) {
     assert_non_null(help);
     assert_true(!strncmp(help, name, strlen(name)) && help[strlen(name)] == ':');
     assert_true(help[strlen(help) - 1] == '\n');
-    snprintf(spec, sizeof spec, "%s:?=1", name);
+    snprintf(spec, sizeof spec, "%s:%s?=1", name, specp_drafter_needs_file(name) ? "file," : "");
     assert_int_equal(spec_drafter_open(&d, spec, NULL, &why), SPEC_ERR_INVALID);
     char *list = strstr(why.text, "expected one of ");
     if (!list) return; /* it has none */
@@ -221,6 +226,8 @@ static void assert_help_is_complete(const char *name) {
 static void test_help_names_every_option(void **state) {
     (void)state;
     for (size_t i = 0; i < N_NAMES; i++) assert_help_is_complete(names[i]);
+    assert_true(specp_drafter_needs_file("medusa") && !specp_drafter_needs_file("suffix"));
+    assert_false(specp_drafter_needs_file("nine"));
     assert_null(spec_drafter_help("nine"));
     assert_null(spec_drafter_help(""));
     assert_null(spec_drafter_help(NULL));
@@ -235,7 +242,7 @@ static void test_open_names_what_it_does_not_understand(void **state) {
     } cases[] = {
         {"nine", SPEC_ERR_NOT_FOUND,
          "there is no drafter 'nine', expected one of none, oracle, random, suffix, pld, "
-         "ngram-cache, ngram-mod, recycle, union, cascade"},
+         "ngram-cache, ngram-mod, recycle, medusa, union, cascade"},
         {"", SPEC_ERR_NOT_FOUND, "there is no drafter ''"},
         {":len=3", SPEC_ERR_NOT_FOUND, "there is no drafter ''"},
         {"pl", SPEC_ERR_NOT_FOUND, "'pl'"},
@@ -273,6 +280,7 @@ static void test_open_names_what_it_does_not_understand(void **state) {
 static void test_no_memory_to_open(void **state) {
     (void)state;
     for (size_t i = 0; i < N_NAMES; i++) {
+        if (specp_drafter_needs_file(names[i])) continue; /* they have tests of their own */
         support_heap heap;
         support_heap_init(&heap);
         spec_allocator a = support_alloc(&heap);

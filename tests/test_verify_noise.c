@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "noise.h"
-#include "spec_drafter.h"
+#include "draft_internal.h"
 
 /* ---- the noise ---------------------------------------------------------------------- */
 
@@ -354,6 +354,7 @@ static void test_the_same_text_with_every_drafter(void **state) {
         decode(&ways[w], NULL, key, text[0], NULL);
         const char *name;
         for (size_t i = 0; (name = spec_drafter_builtin(i)); i++) {
+            if (specp_drafter_needs_file(name)) continue;
             size_t accepted = decode(&ways[w], name, key, text[1], text[0] + N_PROMPT);
             if (memcmp(text[0], text[1], sizeof *text)) fail_msg("%s, way %zu: another text", name, w);
             if (!strcmp(name, "oracle")) assert_true(accepted > N_NEW * 9 / 10);
