@@ -108,23 +108,27 @@ static const char *next_line(const reader *r, const char **s, size_t *n) {
     return line;
 }
 
+/* -3.14159, -1e+06 */
+static bool is_fraction(const char *s, size_t n) {
+    size_t point = 0, rest = 0;
+    for (size_t i = 0; i < n; i++) {
+        point += s[i] == '.' || s[i] == 'e';
+        rest += (s[i] >= '0' && s[i] <= '9') || s[i] == '-' || s[i] == '+';
+    }
+    return point && point + rest == n;
+}
+
 /* The score of line `line`, n characters: *merged if it is one that merging gives. */
 static int read_score(reader *r, size_t line, const char *s, size_t n, bool *merged) {
     char want[32];
     size_t n_want = (size_t)snprintf(want, sizeof want, "-%zu", r->n_merged);
-    size_t digits = 0, others = 0;
     *merged = n == n_want && memcmp(s, want, n) == 0;
     if (*merged || (n == 1 && *s == '0')) return SPEC_OK;
-    for (size_t i = 0; i < n; i++) {
-        digits += s[i] >= '0' && s[i] <= '9';
-        others += s[i] == '.' || s[i] == 'e' || s[i] == '+' || (s[i] == '-' && i > 0);
-    }
-    if (digits && others && digits + others + (*s == '-') == n)
-        return specp_fail(
-            r->why, SPEC_ERR_UNSUPPORTED,
-            "%s:%zu: the score is %s; expected a vocabulary of spm_train --model_type=bpe, whose "
-            "scores are 0, -1, -2, ...",
-            r->path, line, show(s, n).text);
+    if (is_fraction(s, n))
+        return specp_fail(r->why, SPEC_ERR_UNSUPPORTED,
+                          "%s:%zu: the score is %s; expected a vocabulary of spm_train --model_type=bpe, "
+                          "whose scores are 0, -1, -2, ...",
+                          r->path, line, show(s, n).text);
     return specp_fail(r->why, SPEC_ERR_CORRUPT, "%s:%zu: the score is \"%s\", expected %s or 0", r->path,
                       line, show(s, n).text, want);
 }
