@@ -8,6 +8,7 @@ int cmd_replay(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_corpus(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_workload(int argc, char **argv);
 int cmd_speed(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_profile(int argc, char **argv);

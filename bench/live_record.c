@@ -7,7 +7,6 @@
  *                                      |                               drafts, hits?
  *                                      +--> FILE, limit of copying
  */
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -18,29 +17,10 @@
 
 /* ---- writing ------------------------------------------------------------- */
 
-static json_t *ids(const spec_token *token, size_t n) {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < n; i++)
-        if (json_array_append_new(list, json_integer(token[i]))) {
-            json_decref(list);
-            return NULL;
-        }
-    return list;
-}
-
-static int write_request(FILE *f, const trace_request *q) {
-    json_t *line = json_pack("{s:s, s:s, s:o, s:o, s:I}", "id", q->id, "group", q->group, "prompt",
-                             ids(q->prompt, q->n_prompt), "response", ids(q->response, q->n_response),
-                             "max_new_tokens", (json_int_t)q->max_new_tokens);
-    int rc = line ? json_dumpf(line, f, JSON_COMPACT) : -1;
-    json_decref(line);
-    return rc || fputc('\n', f) == EOF;
-}
-
 static int write_trace(FILE *f, void *user) {
     const trace *t = user;
     for (size_t i = 0; i < t->n; i++)
-        if (write_request(f, &t->req[i])) return -1;
+        if (trace_write(f, &t->req[i])) return -1;
     return 0;
 }
 

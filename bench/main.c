@@ -18,6 +18,7 @@ static const command commands[] = {
     {"replay", cmd_replay, "acceptance of drafters on recorded outputs; needs no model"},
     {"run", cmd_run, "live decoding on a model: speedup, and the same output"},
     {"demo", cmd_demo, "the same on a generated workload: try this first"},
+    {"workload", cmd_workload, "generated requests as prompts, as a trace or as text"},
     {"corpus", cmd_corpus, "build, inspect, merge and shrink index snapshots"},
     {"profile", cmd_profile, "what a forward pass costs on this machine"},
     {"gate", cmd_gate, "recorded logits against this build's"},

@@ -147,3 +147,24 @@ int trace_load(trace *out, const char *path, bool skip_bad, spec_message *why) {
     jsonl r = reader(out, path, skip_bad, why ? why : &spare);
     return finish(out, &r, jsonl_load(&r));
 }
+
+/* ---- writing ------------------------------------------------------------- */
+
+static json_t *ids(const spec_token *token, size_t n) {
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++)
+        if (json_array_append_new(list, json_integer(token[i]))) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+int trace_write(FILE *f, const trace_request *q) {
+    json_t *line = json_pack("{s:s, s:s, s:o, s:o, s:I}", "id", q->id, "group", q->group, "prompt",
+                             ids(q->prompt, q->n_prompt), "response", ids(q->response, q->n_response),
+                             "max_new_tokens", (json_int_t)q->max_new_tokens);
+    int rc = line ? json_dumpf(line, f, JSON_COMPACT) : -1;
+    json_decref(line);
+    return rc || fputc('\n', f) == EOF;
+}

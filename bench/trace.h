@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "specdec.h"
 
@@ -43,6 +44,9 @@ int trace_parse(trace *out, const char *name, const char *text, size_t n, bool s
 /* Adds a request, copying everything. SPEC_ERR_NOMEM. */
 int trace_add(trace *t, const char *id, const char *group, const spec_token *prompt, size_t n_prompt,
               const spec_token *response, size_t n_response);
+
+/* Writes a request as a line. 0, or not: out of memory, or ferror(f). */
+int trace_write(FILE *f, const trace_request *q);
 
 /* Puts the requests in an order that depends on the seed alone (Fisher-Yates). */
 void trace_shuffle(trace *t, unsigned long long seed);

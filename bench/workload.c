@@ -87,7 +87,8 @@ int wl_source_open(wl_source *s, size_t kind, uint64_t seed, wl_env *env) {
 }
 
 const char *wl_source_next(wl_source *s, wl_buf *prompt, wl_buf *response) {
-    wl_session *x = &s->live[wl_below(&s->order, s->kind->n_live)];
+    s->place = wl_below(&s->order, s->kind->n_live);
+    wl_session *x = &s->live[s->place];
     if (!x->turns_left) {
         if (x->env) close_session(x);
         open_session(s, x);
@@ -107,83 +108,120 @@ void wl_source_close(wl_source *s) {
     s->live = NULL;
 }
 
-/* ---- traces ----------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------- */
 
-typedef struct maker {
+/* What turns sessions into texts. */
+typedef struct writer {
     wl_env env;
-    workload_vocab *vocab;
     wl_grammar *grammar;
     wl_buf prompt, response;
-    spec_token *tok; /* (cap) the prompt's, then the response's */
-    size_t cap;
-} maker;
+    uint64_t seed;
+    size_t n_requests;
+} writer;
 
-static int maker_open(maker *m, const spec_allocator *alloc) {
-    memset(m, 0, sizeof *m);
-    m->env.alloc = alloc;
-    wl_buf_init(&m->prompt, &m->env);
-    wl_buf_init(&m->response, &m->env);
-    int err = workload_vocab_new(&m->vocab, alloc);
-    if (!err) err = wl_workload_grammar(&m->grammar, alloc);
-    m->env.grammar = m->grammar;
+static int writer_open(writer *w, const workload_options *options) {
+    memset(w, 0, sizeof *w);
+    w->env.alloc = options ? options->allocator : NULL;
+    w->seed = options && options->seed ? options->seed : WORKLOAD_SEED;
+    w->n_requests = options && options->requests_per_kind ? options->requests_per_kind : WORKLOAD_REQUESTS;
+    wl_buf_init(&w->prompt, &w->env);
+    wl_buf_init(&w->response, &w->env);
+    int err = wl_workload_grammar(&w->grammar, w->env.alloc);
+    w->env.grammar = w->grammar;
     return err;
 }
 
-static void maker_close(maker *m) {
-    specp_release(m->env.alloc, m->tok, m->cap, sizeof *m->tok);
-    wl_buf_free(&m->prompt);
-    wl_buf_free(&m->response);
-    wl_grammar_free(m->grammar);
-    workload_vocab_free(m->vocab);
+static void writer_close(writer *w) {
+    wl_buf_free(&w->prompt);
+    wl_buf_free(&w->response);
+    wl_grammar_free(w->grammar);
 }
 
-/* Room for as many tokens as there are bytes. */
-static int reserve_tokens(maker *m) {
-    size_t want = m->prompt.n + m->response.n;
-    if (want <= m->cap) return SPEC_OK;
-    spec_token *p = specp_resize(m->env.alloc, m->tok, m->cap, 2 * want, sizeof *p);
-    if (!p) return SPEC_ERR_NOMEM;
-    m->tok = p, m->cap = 2 * want;
-    return SPEC_OK;
-}
-
-static int add_request(maker *m, trace *t, const char *group) {
+static int write_kind(writer *w, size_t kind, int (*take)(void *user, const workload_request *r),
+                      void *user) {
+    wl_source s;
     char id[64];
-    int err = reserve_tokens(m);
+    int err = wl_source_open(&s, kind, w->seed, &w->env);
     if (err) return err;
-    size_t n_prompt = workload_encode(m->vocab, wl_str(&m->prompt), m->prompt.n, m->tok);
-    spec_token *response = m->tok + n_prompt;
-    size_t n_response = workload_encode(m->vocab, wl_str(&m->response), m->response.n, response);
-    snprintf(id, sizeof id, "%s-%05zu", t->name, t->n);
-    return trace_add(t, id, group, m->tok, n_prompt, response, n_response);
-}
-
-static int make_trace(maker *m, trace *t, size_t kind, uint64_t seed, size_t n) {
-    wl_source s = {0};
-    size_t room = strlen(kinds[kind]->name) + 1;
-    t->name = specp_alloc(NULL, room, 1);
-    if (!t->name) return SPEC_ERR_NOMEM;
-    memcpy(t->name, kinds[kind]->name, room);
-    int err = wl_source_open(&s, kind, seed, &m->env);
-    while (!err && t->n < n) {
-        const char *group = wl_source_next(&s, &m->prompt, &m->response);
-        err = group ? add_request(m, t, group) : m->env.err;
+    for (size_t i = 0; i < w->n_requests && !err; i++) {
+        workload_request r = {.id = id, .group = wl_source_next(&s, &w->prompt, &w->response)};
+        snprintf(id, sizeof id, "%s-%05zu", s.kind->name, i);
+        r.prompt = wl_str(&w->prompt), r.n_prompt = w->prompt.n;
+        r.response = wl_str(&w->response), r.n_response = w->response.n;
+        r.place = s.place;
+        err = r.group ? take(user, &r) : w->env.err;
     }
     wl_source_close(&s);
     return err;
 }
 
+int workload_each(size_t kind, const workload_options *options,
+                  int (*take)(void *user, const workload_request *r), void *user) {
+    writer w;
+    if (kind >= N_KINDS || (options && options->size != sizeof *options)) return SPEC_ERR_INVALID;
+    int err = writer_open(&w, options);
+    if (!err) err = write_kind(&w, kind, take, user);
+    writer_close(&w);
+    return err;
+}
+
+/* ---- traces ----------------------------------------------------------- */
+
+typedef struct maker {
+    writer w;
+    workload_vocab *vocab;
+    trace *trace;    /* being made */
+    spec_token *tok; /* (cap) the prompt's, then the response's */
+    size_t cap;
+} maker;
+
+static int maker_open(maker *m, const workload_options *options) {
+    memset(m, 0, sizeof *m);
+    int err = writer_open(&m->w, options);
+    return err ? err : workload_vocab_new(&m->vocab, m->w.env.alloc);
+}
+
+static void maker_close(maker *m) {
+    specp_release(m->w.env.alloc, m->tok, m->cap, sizeof *m->tok);
+    workload_vocab_free(m->vocab);
+    writer_close(&m->w);
+}
+
+/* Room for as many tokens as there are bytes. */
+static int reserve_tokens(maker *m, size_t want) {
+    if (want <= m->cap) return SPEC_OK;
+    spec_token *p = specp_resize(m->w.env.alloc, m->tok, m->cap, 2 * want, sizeof *p);
+    if (!p) return SPEC_ERR_NOMEM;
+    m->tok = p, m->cap = 2 * want;
+    return SPEC_OK;
+}
+
+static int add_request(void *user, const workload_request *r) {
+    maker *m = user;
+    int err = reserve_tokens(m, r->n_prompt + r->n_response);
+    if (err) return err;
+    size_t n_prompt = workload_encode(m->vocab, r->prompt, r->n_prompt, m->tok);
+    spec_token *response = m->tok + n_prompt;
+    size_t n_response = workload_encode(m->vocab, r->response, r->n_response, response);
+    return trace_add(m->trace, r->id, r->group, m->tok, n_prompt, response, n_response);
+}
+
+static int make_trace(maker *m, trace *t, size_t kind) {
+    size_t room = strlen(kinds[kind]->name) + 1;
+    t->name = specp_alloc(NULL, room, 1);
+    if (!t->name) return SPEC_ERR_NOMEM;
+    memcpy(t->name, kinds[kind]->name, room);
+    m->trace = t;
+    return write_kind(&m->w, kind, add_request, m);
+}
+
 int workload_demo(trace **out, size_t *n_traces, const workload_options *options) {
-    workload_options o = {0};
     maker m;
-    if (options && options->size != sizeof o) return SPEC_ERR_INVALID;
-    if (options) o = *options;
-    if (!o.seed) o.seed = WORKLOAD_SEED;
-    if (!o.requests_per_kind) o.requests_per_kind = WORKLOAD_REQUESTS;
+    if (options && options->size != sizeof *options) return SPEC_ERR_INVALID;
     trace *t = specp_calloc(NULL, N_KINDS, sizeof *t);
-    int err = maker_open(&m, o.allocator);
+    int err = maker_open(&m, options);
     if (!err && !t) err = SPEC_ERR_NOMEM;
-    for (size_t i = 0; i < N_KINDS && !err; i++) err = make_trace(&m, &t[i], i, o.seed, o.requests_per_kind);
+    for (size_t i = 0; i < N_KINDS && !err; i++) err = make_trace(&m, &t[i], i);
     maker_close(&m);
     if (err) {
         workload_free(t, N_KINDS);

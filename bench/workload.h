@@ -39,6 +39,22 @@ typedef struct workload_options {
 int workload_demo(trace **out, size_t *n_traces, const workload_options *options);
 void workload_free(trace *traces, size_t n_traces); /* NULL is accepted */
 
+/* A request as text. */
+typedef struct workload_request {
+    const char *id, *group;
+    const char *prompt, *response; /* (n_prompt), (n_response), and a NUL */
+    size_t n_prompt, n_response;
+    size_t place; /* sessions go on side by side, below WORKLOAD_PLACES: which of them */
+} workload_request;
+
+#define WORKLOAD_PLACES 8
+
+/* Calls take(user, request) with the requests of a kind, those of workload_demo, one
+ * after another; what else than 0 it returns ends that and is returned. Otherwise as
+ * workload_demo; SPEC_ERR_INVALID: no such kind. */
+int workload_each(size_t kind, const workload_options *options,
+                  int (*take)(void *user, const workload_request *r), void *user);
+
 /* The kinds, i = 0, 1, ...; NULL past the last. */
 const char *workload_kind_name(size_t i);
 const char *workload_kind_about(size_t i); /* one line of English */

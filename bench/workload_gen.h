@@ -175,6 +175,7 @@ typedef struct wl_source {
     uint64_t kind_number, n_opened;
     wl_rng order;
     wl_session *live; /* (kind->n_live) */
+    size_t place;     /* which of them made the last request */
 } wl_source;
 
 int wl_source_open(wl_source *s, size_t kind, uint64_t seed, wl_env *env);
