@@ -32,11 +32,17 @@ typedef struct making {
 } making;
 
 /* Matrices keep the size of what they multiply. */
-static void write_floats(const making *w, spec_type type, size_t n, size_t cols, float first) {
+static float size_of(const eagle3_made *m, const char *name, size_t cols) {
+    bool head = strcmp(name, "lm_head.weight") == 0;
+    float size = cols != 0 ? (float)sqrt(12.0 / (double)cols) : 1.0f;
+    if (head && m->flat) return 0.0f;
+    return head && m->sharp != 0.0f ? m->sharp * size : size;
+}
+
+static void write_floats(const making *w, spec_type type, size_t n, float size, float middle, float first) {
     float *x = malloc(n * sizeof *x);
     void *raw = malloc(n * 8);
-    double size = cols != 0 ? sqrt(12.0 / (double)cols) : 1.0, middle = cols != 0 ? 0.0 : 1.0;
-    for (size_t i = 0; i < n; i++) x[i] = (float)(size * (support_rng_unit(w->rng) - 0.5) + middle);
+    for (size_t i = 0; i < n; i++) x[i] = size * (float)(support_rng_unit(w->rng) - 0.5) + middle;
     if (first != 0.0f) x[0] = first;
     size_t n_bytes = n / spec_type_block(type) * spec_type_block_bytes(type);
     if (spec_type_from_float(type, x, raw, n) != SPEC_OK) memset(raw, 1, n_bytes);
@@ -45,7 +51,7 @@ static void write_floats(const making *w, spec_type type, size_t n, size_t cols,
     free(x);
 }
 
-/* Every third token and some more are drafted: token i of the draft vocabulary is i * vocab / draft_vocab. */
+/* Token i of the draft vocabulary is i * vocab / draft_vocab. */
 static int64_t drafted(const eagle3_made *m, size_t i) { return (int64_t)(i * m->vocab / m->draft_vocab); }
 
 static void write_offsets(const making *w, spec_type type, size_t n) {
@@ -87,7 +93,7 @@ static void tensor(const making *w, const char *name, spec_type type, size_t row
     else if (strcmp(name, "t2d") == 0)
         write_flags(w, n * (spec_type_block_bytes(type)));
     else
-        write_floats(w, type, n, cols, other ? m->value : 0.0f);
+        write_floats(w, type, n, size_of(m, name, cols), cols != 0 ? 0.0f : 1.0f, other ? m->value : 0.0f);
 }
 
 static void layer_tensor(const making *w, const char *part, size_t rows, size_t cols) {

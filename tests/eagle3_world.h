@@ -20,6 +20,8 @@ typedef struct eagle3_made {
     const char *layer; /* "midlayer." */
     bool no_fc, embed, d2t, t2d, norm_before;
     spec_type type; /* of matrices */
+    bool flat;      /* lm_head is zero: all tokens are equal */
+    float sharp;    /* lm_head is larger by so much, 0: not at all */
     eagle3_meta meta;
     double theta;           /* rope_theta, 0: not said */
     const char *layers;     /* eagle_aux_hidden_state_layer_ids, NULL: not said */
