@@ -52,7 +52,7 @@ typedef struct world {
     specp_team *team;
     specp_eagle3 *head;
     specp_eagle3_trees *trees;
-    float taps[(CONTEXT + 1) * ROW]; /* what the target's layers say at each position */
+    float taps[(CONTEXT + 20) * ROW]; /* what the target's layers say at each position */
 } world;
 
 static int set_up(void **state) {
@@ -338,10 +338,10 @@ static void test_the_end_of_the_context(void **state) {
     make_tree(&t);
     begin(&p, w, d, &rng, 5);
     report_prompt(&p, 0, 4);
-    while (p.n < CONTEXT) step(&p, &rng, 0, 1, true, false);
+    while (p.n < CONTEXT + 1) step(&p, &rng, 0, 1, true, false);
     assert_true(check(&p));
     for (int i = 0; i < 3; i++) {
-        step(&p, &rng, 0, 1, false, false);
+        step(&p, &rng, 0, 1, true, false);
         assert_int_equal(spec_request_propose(p.r, NULL, &t), 0);
         assert_int_equal(t.n, 0);
     }
