@@ -116,8 +116,8 @@ ifeq ($(VARIANT)-$(findstring clang,$(CC)),asan-)
 AVX512 += --param=asan-use-after-return=0 -fno-var-tracking
 endif
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
-$(OBJ)/verify/tensor/%_avx2.o: ARCH := $(AVX2)
-$(OBJ)/verify/tensor/%_avx512.o: ARCH := $(AVX512)
+$(OBJ)/verify/tensor/%_avx2.o $(OBJ)/draft/train/%_avx2.o: ARCH := $(AVX2)
+$(OBJ)/verify/tensor/%_avx512.o $(OBJ)/draft/train/%_avx512.o: ARCH := $(AVX512)
 $(OBJ)/verify/tensor/%_vnni.o: ARCH := $(AVX512) -mavx512vnni
 endif
 ifeq ($(VARIANT),plain)

@@ -169,12 +169,16 @@ static void attention_oracle(const shape *s, const double *in, double *out) {
 static void attention(const shape *s, const float *in, float *out) {
     size_t nq = s->rows * s->heads * s->head_dim, nk = s->rows * s->kv_heads * s->head_dim;
     train_attn a = attention_of(s);
-    train_attention(&ctx, &a, in, in + nq, in + nq + nk, out);
+    float lse[1024];
+    train_attention(&ctx, &a, in, in + nq, in + nq + nk, out, lse);
 }
 static void attention_back(const shape *s, const float *in, const float *dout, float *din) {
     size_t nq = s->rows * s->heads * s->head_dim, nk = s->rows * s->kv_heads * s->head_dim;
     train_attn a = attention_of(s);
-    train_attention_back(&ctx, &a, in, in + nq, in + nq + nk, dout, din, din + nq, din + nq + nk);
+    float *out = make(nq, sizeof *out), lse[1024];
+    train_attention(&ctx, &a, in, in + nq, in + nq + nk, out, lse);
+    train_attention_back(&ctx, &a, in, in + nq, in + nq + nk, out, lse, dout, din, din + nq, din + nq + nk);
+    free(out);
 }
 
 /* inputs: the table (n_out, n_in) */

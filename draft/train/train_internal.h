@@ -11,12 +11,8 @@
 /* The rows of a strand. */
 static inline size_t train_strand(size_t rows) { return (rows + TRAIN_STRANDS - 1) / TRAIN_STRANDS; }
 
-/* Floats of scratch that a thread's attention needs. */
-size_t train_attention_scratch(size_t seq);
-
-/* C (m, n) = alpha op(A) op(B) + beta C, row-major; t: transposed. */
-void train_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-                const float *b, size_t ldb, float beta, float *c, size_t ldc);
+/* Floats of scratch that a thread's attention needs, a multiple of 16. */
+size_t train_attention_scratch(size_t seq, size_t head_dim);
 
 /* In lanes that are folded by halves. */
 float train_dot(const float *x, const float *y, size_t n);

@@ -12,10 +12,11 @@
 #define COLUMNS 1024
 #define OUTPUTS 128 /* rows of dw in a piece */
 
-void train_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-                const float *b, size_t ldb, float beta, float *c, size_t ldc) {
+/* C (m, n) = op(A) op(B) + beta C, row-major; t: transposed. */
+static void gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                 size_t ldb, float beta, float *c, size_t ldc) {
     cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (blasint)m,
-                (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+                (blasint)n, (blasint)k, 1.0f, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
 }
 
 /* C (m, n) = op(A) op(B) + beta C in tiles. */
@@ -36,8 +37,8 @@ static void tile(void *arg, size_t begin, size_t end, unsigned thread) {
         size_t across = tiles(p->n, p->tile_n), i = t / across * p->tile_m, j = t % across * p->tile_n;
         size_t m = p->m - i < p->tile_m ? p->m - i : p->tile_m;
         size_t n = p->n - j < p->tile_n ? p->n - j : p->tile_n;
-        train_gemm(p->ta, p->tb, m, n, p->k, 1.0f, p->a + (p->ta ? i : i * p->lda), p->lda,
-                   p->b + (p->tb ? j * p->ldb : j), p->ldb, p->beta, p->c + i * p->ldc + j, p->ldc);
+        gemm(p->ta, p->tb, m, n, p->k, p->a + (p->ta ? i : i * p->lda), p->lda,
+             p->b + (p->tb ? j * p->ldb : j), p->ldb, p->beta, p->c + i * p->ldc + j, p->ldc);
     }
 }
 

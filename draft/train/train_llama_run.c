@@ -21,6 +21,7 @@ typedef struct kept {
     float *x, *mid;   /* (rows, dim) */
     float *q, *k, *v; /* (rows, heads * head_dim), the last two of KV heads; rotated */
     float *attn, *gate, *up;
+    float *lse; /* (rows, heads), of attention */
 } kept;
 
 struct train_acts {
@@ -57,6 +58,7 @@ static size_t lay_out(train_acts *a, const train_llama_shape *s) {
         c->k = take(a, &at, kv);
         c->v = take(a, &at, kv);
         c->attn = take(a, &at, q);
+        c->lse = take(a, &at, rows * s->n_heads);
         c->gate = take(a, &at, ff);
         c->up = take(a, &at, ff);
     }
@@ -137,7 +139,7 @@ static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_V), c->v, rows, dim, nkv, false);
     train_rope(&m->ctx, c->q, a->cos, a->sin, rows, at->seq, s->n_heads, s->head_dim);
     train_rope(&m->ctx, c->k, a->cos, a->sin, rows, at->seq, s->n_kv_heads, s->head_dim);
-    train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn);
+    train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn, c->lse);
     memcpy(c->mid, c->x, rows * dim * sizeof *c->mid);
     train_linear(&m->ctx, c->attn, w + part(m, l, TRAIN_O), c->mid, rows, nq, dim, true);
     train_rmsnorm(&m->ctx, c->mid, w + part(m, l, TRAIN_FFN_NORM), s->eps, a->normed, rows, dim);
@@ -178,7 +180,7 @@ static void attention_backward(train_llama *m, size_t l, const train_attn *at) {
     size_t wq = part(m, l, TRAIN_Q), wk = part(m, l, TRAIN_K), wv = part(m, l, TRAIN_V);
     train_rmsnorm(&m->ctx, c->x, w + norm, s->eps, a->normed, rows, dim);
     train_linear_back(&m->ctx, c->attn, w + o, a->dx, a->dattn, g + o, rows, nq, dim, false);
-    train_attention_back(&m->ctx, at, c->q, c->k, c->v, a->dattn, a->dq, a->dk, a->dv);
+    train_attention_back(&m->ctx, at, c->q, c->k, c->v, c->attn, c->lse, a->dattn, a->dq, a->dk, a->dv);
     train_rope(&m->ctx, a->dq, a->cos, a->minus_sin, rows, at->seq, s->n_heads, s->head_dim);
     train_rope(&m->ctx, a->dk, a->cos, a->minus_sin, rows, at->seq, s->n_kv_heads, s->head_dim);
     train_linear_back(&m->ctx, a->normed, w + wq, a->dq, a->dnormed, g + wq, rows, dim, nq, false);

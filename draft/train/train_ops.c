@@ -64,31 +64,15 @@ void train_rmsnorm(const train_ctx *c, const float *x, const float *w, float eps
     train_each(c, rows, ROWS, norm_rows, &a);
 }
 
-/* With s = 1 / sqrt(mean x^2 + eps): dx = s w dy - x s^3 / n * sum(w dy x). */
-static void norm_row_back(const norm *a, size_t r, float *dw) {
-    const float *x = a->x + r * a->n, *w = a->w, *dy = a->dy + r * a->n;
-    float *dx = a->dx + r * a->n, sum[SUMS] = {0};
-    size_t n = a->n;
-    float s = 1.0f / sqrtf(train_dot(x, x, n) / (float)n + a->eps);
-    for (size_t i = 0; i < n; i++) {
-        sum[i % SUMS] += w[i] * dy[i] * x[i];
-    }
-    for (size_t l = 1; l < SUMS; l++) {
-        sum[0] += sum[l];
-    }
-    float back = s * s * s / (float)n * sum[0];
-    for (size_t i = 0; i < n; i++) {
-        dx[i] += s * w[i] * dy[i] - back * x[i];
-        dw[i] += s * x[i] * dy[i];
-    }
-}
-
 static void norm_strand_back(void *arg, size_t begin, size_t end, unsigned thread) {
     const norm *a = arg;
     float *dw = a->strands + begin / a->strand * a->n;
     (void)thread;
     memset(dw, 0, a->n * sizeof *dw);
-    for (size_t r = begin; r < end; r++) norm_row_back(a, r, dw);
+    for (size_t r = begin; r < end; r++) {
+        size_t at = r * a->n;
+        a->c->rows.rmsnorm_back(a->x + at, a->w, a->eps, a->dy + at, a->dx + at, dw, a->n);
+    }
 }
 
 void train_rmsnorm_back(const train_ctx *c, const float *x, const float *w, float eps, const float *dy,
@@ -152,24 +136,11 @@ void train_swiglu(const train_ctx *c, const float *gate, const float *up, float 
     train_each(c, blocks(n), 1, swiglu_blocks, &a);
 }
 
-/* silu = g sigma, so sigma = silu / g; near 0, where that loses digits, sigma is 1/2.
- * silu' = sigma + silu (1 - sigma). */
 static void swiglu_blocks_back(void *arg, size_t begin, size_t end, unsigned thread) {
     const swiglu *a = arg;
-    float one[64], silu[64];
+    size_t at = begin * ELEMENTS, n = block_end(a->n, end) - at;
     (void)thread;
-    for (size_t i = 0; i < 64; i++) one[i] = 1.0f;
-    size_t last = block_end(a->n, end);
-    for (size_t from = begin * ELEMENTS; from < last; from += 64) {
-        size_t m = last - from < 64 ? last - from : 64;
-        a->c->kernels.silu_mul(a->gate + from, one, silu, m);
-        for (size_t i = 0; i < m; i++) {
-            float g = a->gate[from + i], u = a->up[from + i], d = a->dy[from + i];
-            float sigma = fabsf(g) < 1e-30f ? 0.5f : silu[i] / g;
-            a->dgate[from + i] = d * u * (sigma + silu[i] * (1.0f - sigma));
-            a->dup[from + i] = d * silu[i];
-        }
-    }
+    a->c->rows.silu_mul_back(a->gate + at, a->up + at, a->dy + at, a->dgate + at, a->dup + at, n);
 }
 
 void train_swiglu_back(const train_ctx *c, const float *gate, const float *up, const float *dy, float *dgate,

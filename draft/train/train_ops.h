@@ -4,8 +4,8 @@
  * is made of, on rows of floats: x (rows, features), row-major, without gaps. For the trainer; the
  * library does not hold it.
  *
- * Products are OpenBLAS's sgemm; rows go through the kernels' table. Gradients with
- * respect to weights are added to what is there, so that micro-batches accumulate.
+ * Products with matrices are OpenBLAS's sgemm; attention and rows go through the tables
+ * of kernels. Gradients with respect to weights are added to what is there, so that micro-batches accumulate.
  * Those with respect to inputs replace it, unless a function says otherwise. Every operation is
  * split among the team's threads in pieces that depend on its sizes alone, and sums of pieces have a fixed
  * order: equal inputs give equal bits on any number of threads.
@@ -15,15 +15,18 @@
 
 #include "kernels.h"
 #include "team.h"
+#include "train_rows.h"
 
 #define TRAIN_IGNORED (-100) /* the label of a row without a target */
 
 /* What every operation runs on. */
 typedef struct train_ctx {
     specp_kernels kernels;
+    train_rows rows;
     specp_team *team; /* borrowed; NULL: the caller's thread alone */
-    float *scratch;   /* of one operation at a time */
-    size_t n_scratch;
+    float *scratch;   /* of one operation at a time, aligned to 64 bytes */
+    void *store;      /* where that lies */
+    size_t n_store;
     size_t widest, max_seq, head_dim; /* what the scratch is enough for */
     spec_allocator alloc;
 } train_ctx;
@@ -74,11 +77,13 @@ typedef struct train_attn {
     size_t n_seqs, seq, n_heads, n_kv_heads, head_dim;
 } train_attn;
 
-/* q, out (n_seqs * seq, n_heads * head_dim); key, value (n_seqs * seq, n_kv_heads * head_dim). */
+/* q, out (n_seqs * seq, n_heads * head_dim); key, value (n_seqs * seq, n_kv_heads * head_dim). lse
+ * (n_seqs * seq, n_heads): ln of the sum of exponentials of a query's scores, for the backward pass. */
 void train_attention(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                     const float *value, float *out);
+                     const float *value, float *out, float *lse);
 void train_attention_back(const train_ctx *c, const train_attn *a, const float *q, const float *key,
-                          const float *value, const float *dout, float *dq, float *dkey, float *dvalue);
+                          const float *value, const float *out, const float *lse, const float *dout,
+                          float *dq, float *dkey, float *dvalue);
 
 /* Row r of y is row tokens[r] of w (vocab, n). */
 void train_embed(const train_ctx *c, const float *w, const spec_token *tokens, float *y, size_t rows,
