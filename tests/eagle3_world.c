@@ -57,9 +57,7 @@ static int64_t drafted(const eagle3_made *m, size_t i) { return (int64_t)(i * m-
 static void write_offsets(const making *w, spec_type type, size_t n) {
     for (size_t i = 0; i < n; i++) {
         int64_t offset = drafted(w->m, i) - (int64_t)i + (i + 1 == n ? w->m->offset : 0);
-        int32_t narrow = (int32_t)offset;
-        bool wide = type != SPEC_TYPE_I32 && type != SPEC_TYPE_F32;
-        assert_int_equal(spec_writer_data(w->to, wide ? (void *)&offset : (void *)&narrow, wide ? 8 : 4), 0);
+        assert_int_equal(spec_writer_data(w->to, &offset, spec_type_block_bytes(type)), 0);
     }
 }
 
