@@ -24,6 +24,7 @@ static const builtin builtins[] = {
     {"recycle", specp_recycle_help, .open = specp_recycle_open},
     {"medusa", specp_medusa_help, .open_env = specp_medusa_open, .file = true},
     {"eagle3", specp_eagle3_help, .open_env = specp_eagle3_drafter_open, .file = true},
+    {"model", specp_model_help, .open_env = specp_model_open, .file = true},
     {"union", specp_union_help, .open_env = specp_union_open},
     {"cascade", specp_cascade_help, .open_env = specp_cascade_open},
 };

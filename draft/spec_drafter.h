@@ -163,6 +163,7 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
  *   recycle       Token Recycling: what the target said after each token last time
  *   medusa        medusa:FILE: Medusa heads on the target's last hidden state
  *   eagle3        eagle3:FILE: an EAGLE-3 head on the target's hidden states
+ *   model         model:FILE: the drafts of a small language model
  *   union         union:A+B: one tree of several drafters' drafts
  *   cascade       cascade:A>B,tau=T: B's draft where A expects few accepted tokens
  *
