@@ -7,8 +7,8 @@
  *   step     "step", "steps", "batches" (micro-batches so far), "loss" and the kind's other measures (means
  *            over the step), "lr", "grad_norm" (before clipping), "clipped", "tokens" (targets of the
  *            step), "all_tokens", "seconds", "tokens_per_second", "times" {part: seconds}: the kind's
- *            parts, "optimiser", "validation", "checkpoint", "report" (of the step before), "other";
- *            together they are "seconds". After some steps also "held_out" {"loss", ..., "best"}, and
+ *            parts, "optimiser", "validation", "checkpoint", "report" (of the step before: this log and
+ *            writing the output), "other"; together they are "seconds". After some steps also "held_out" {"loss", ..., "best"}, and
  *            "checkpoint": true where one was written
  *   end      "reason": "done", "stopped" or a message; "step", "best_step", "best_loss"
  *

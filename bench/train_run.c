@@ -253,7 +253,10 @@ static int finish(show *s, int err, const spec_message *why) {
     const train_loop *l = s->loop;
     bench_line_clear(&s->line);
     train_log_end(&s->log, l, err ? why->text : l->stopped ? "stopped" : "done");
-    if (err) return complain(err, why);
+    int code = err ? complain(err, why) : EXIT_DONE;
+    bool complete = l->state.steps == l->o.steps;
+    if (err && !(complete && l->unsaved))
+        return code; /* only the last checkpoint is missing: keep the rest */
     if (l->stopped) {
         bench_complain("stopped after step %llu of %llu; the same command with --resume goes on",
                        (unsigned long long)l->state.steps, (unsigned long long)l->o.steps);
@@ -267,7 +270,7 @@ static int finish(show *s, int err, const spec_message *why) {
                fmt_count(s->task->params->n).text, fmt_count(l->state.tokens - s->began_tokens).text,
                (double)(bench_now_ns() - s->began_ns) / 1e9,
                (unsigned long long)(l->state.best_step ? l->state.best_step : l->state.steps));
-    return EXIT_DONE;
+    return code;
 }
 
 static train_options options_of(show *s, const train_setting *setting, size_t n_settings) {

@@ -221,6 +221,18 @@ static int check_shape(const cli_command *c, target *t) {
     return CLI_RUN;
 }
 
+/* What is written must not be what is read. */
+static int check_inputs(const cli_command *c, const target *t) {
+    const char *const option[] = {"-o", "--checkpoint", "--log"};
+    const char *const output[] = {t->run.output, t->run.checkpoint, t->run.log};
+    for (size_t i = 0; i < COUNT(output); i++)
+        if (cli_check_output(c, option[i], output[i], t->text.item, t->text.n) != CLI_RUN ||
+            cli_check_output(c, option[i], output[i], t->operands.item, t->operands.n) != CLI_RUN ||
+            cli_check_output(c, option[i], output[i], &t->vocab, 1) != CLI_RUN)
+            return CLI_BAD;
+    return CLI_RUN;
+}
+
 static int settle(const cli_command *c, target *t) {
     if (!t->random && !t->text.n)
         return cli_complain(c, "expected --text FILE..., to train on, or --random SHAPE, for example "
@@ -228,6 +240,7 @@ static int settle(const cli_command *c, target *t) {
     if (t->random && (t->text.n || t->operands.n))
         return cli_complain(c, "expected --text or --random, not both");
     if (!t->vocab) return cli_complain(c, "expected --vocab FILE, of the text's tokens");
+    if (check_inputs(c, t) != CLI_RUN) return CLI_BAD;
     if (check_shape(c, t) != CLI_RUN) return CLI_BAD;
     return train_run_check(c, &t->run);
 }
