@@ -11,12 +11,15 @@
 #include <string.h>
 
 #include "copy_model.h"
+#include "eagle3_world.h"
 #include "engine.h"
+#include "made_heads.h"
 #include "random_model.h"
 #include "support.h"
 
-/* Every drafter that works on tokens, in forms that disagree with the model often
- * (random), always agree (oracle), branch (suffix), and in between. */
+/* Every drafter, in forms that disagree with the model often
+ * (random), always agree (oracle), branch (suffix), and in between. {medusa} and {eagle3} are
+ * files of heads with random weights, {target} is the target's own. */
 static const char *const drafters[] = {
     "oracle",
     "random:width=3,len=3",
@@ -28,9 +31,15 @@ static const char *const drafters[] = {
     "ngram-cache",
     "recycle",
     "union:suffix+pld",
-    "union:recycle+(random:vocab=300,width=2,len=2)",
+    "union:recycle+random:width=2,len=2",
     "cascade:suffix>ngram-cache,tau=1",
     "cascade:recycle>pld,tau=0.5",
+    "model:{target},len=3",
+    "medusa:{medusa}",
+    "eagle3:{eagle3}",
+    "union:oracle+medusa:{medusa}+eagle3:{eagle3}", /* so that heads see drafts that are accepted */
+    "cascade:eagle3:{eagle3}>suffix,tau=0.02",
+    "union:suffix+(cascade:medusa:{medusa}>eagle3:{eagle3},tau=0.1)",
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -49,6 +58,13 @@ typedef struct world {
     support_tmp tmp;
     char model[256];
 } world;
+
+/* Heads for a target. */
+typedef struct heads {
+    support_tmp tmp;
+    char medusa[256], eagle3[256];
+    const char *target; /* its own file */
+} heads;
 
 typedef struct plan {
     float temperature;
@@ -94,16 +110,56 @@ static spec_target *open_target(const world *w, unsigned threads) {
     return t;
 }
 
-static void decode(const engine_settings *s, const char *drafter, const engine_run *plain, engine_run *out) {
+static void make_heads(heads *h, const spec_target *t) {
+    spec_target_info info = {.size = sizeof info};
+    support_rng rng = support_rng_new(support_seed(), 2);
+    eagle3_made m = eagle3_usual;
+    spec_target_get_info(t, &info);
+    support_tmp_make(&h->tmp);
+    made_medusa(support_tmp_path(&h->tmp, "medusa", h->medusa, sizeof h->medusa), 3, info.dim, info.vocab,
+                support_seed(), NULL);
+    m.target = m.hidden = info.dim;
+    m.vocab = info.vocab;
+    m.draft_vocab = info.vocab / 2;
+    m.n_layers = info.n_layers;
+    m.layers = "[0, 1, 2]";
+    m.sharp = 8;
+    eagle3_make(support_tmp_path(&h->tmp, "eagle3", h->eagle3, sizeof h->eagle3), &m, &rng);
+}
+
+/* The drafter with the files in place. */
+static void fill_in(char *out, size_t size, const char *drafter, const heads *h) {
+    const struct {
+        const char *name, *path;
+    } file[] = {{"{medusa}", h->medusa}, {"{eagle3}", h->eagle3}, {"{target}", h->target}};
+    size_t n = 0;
+    while (*drafter) {
+        size_t k = 0;
+        while (k < COUNT(file) && strncmp(drafter, file[k].name, strlen(file[k].name)) != 0) k++;
+        assert_true(n + sizeof h->medusa < size);
+        if (k < COUNT(file)) {
+            n += (size_t)snprintf(out + n, size - n, "%s", file[k].path);
+            drafter += strlen(file[k].name);
+        } else {
+            out[n++] = *drafter++;
+        }
+    }
+    out[n] = '\0';
+}
+
+static void decode(const engine_settings *s, const heads *h, const char *drafter, const engine_run *plain,
+                   engine_run *out) {
     spec_drafter *d = NULL;
     engine *e = NULL;
     spec_message why = {""};
-    char text[64];
+    char text[2048];
     bool more = true;
-    spec_target_info info = {.size = sizeof info};
-    spec_target_get_info(s->target, &info);
-    snprintf(text, sizeof text, strncmp(drafter, "random", 6) ? "%s" : "%s,vocab=%zu", drafter, info.vocab);
-    if (spec_drafter_open(&d, text, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+    spec_lm target;
+    spec_target_lm(s->target, &target);
+    const spec_drafter_env env = {
+        .size = sizeof env, .target = &target, .open_model = spec_target_open_lm, .threads = 2};
+    fill_in(text, sizeof text, drafter, h);
+    if (spec_drafter_open_env(&d, text, &env, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
     int rc = engine_open(&e, s, d, plain, out, &why);
     while (rc == SPEC_OK && more) rc = engine_next(e, &more);
     if (rc != SPEC_OK) fail_msg("%s: %s", drafter, why.text);
@@ -111,11 +167,12 @@ static void decode(const engine_settings *s, const char *drafter, const engine_r
     spec_drafter_free(d);
 }
 
-static void compare(const engine_run *plain, const engine_run *with, const char *drafter) {
+static void compare(const engine_run *plain, const engine_run *with, const char *drafter, bool greedy) {
     size_t where = 0, at = 0;
     if (!engine_same(plain, with, &where, &at))
         fail_msg("%s differs: response %zu, token %zu", drafter, where, at);
-    if (strcmp(drafter, "oracle") == 0) assert_true(with->m.total.steps * 3 < plain->m.total.steps);
+    bool right = strcmp(drafter, "oracle") == 0 || (greedy && strncmp(drafter, "model:", 6) == 0);
+    if (right) assert_true(with->m.total.steps * 3 < plain->m.total.steps);
 }
 
 static void run_plan(const world *w, const plan *p) {
@@ -124,7 +181,10 @@ static void run_plan(const world *w, const plan *p) {
     spec_sampling sampling = {.size = sizeof sampling, .temperature = p->temperature};
     prompts ask;
     engine_run plain;
+    heads h;
     make_prompts(&ask, tokens);
+    make_heads(&h, t);
+    h.target = w->model;
     engine_settings s = {.target = t,
                          .prompts = &ask,
                          .max_tokens = RESPONSE,
@@ -134,18 +194,19 @@ static void run_plan(const world *w, const plan *p) {
                          .seed = support_seed(),
                          .ignore_eos = true,
                          .check_cache = p->check_cache};
-    decode(&s, "none", NULL, &plain);
+    decode(&s, &h, "none", NULL, &plain);
     assert_true(plain.m.total.out >= tokens);
     for (size_t i = 0; i < COUNT(drafters); i++) {
         engine_run run;
-        decode(&s, drafters[i], &plain, &run);
-        compare(&plain, &run, drafters[i]);
+        decode(&s, &h, drafters[i], &plain, &run);
+        compare(&plain, &run, drafters[i], !(p->temperature > 0));
         drafted += run.m.total.drafted;
         engine_release(&run);
     }
     assert_true(drafted > tokens); /* or nothing was tried */
     engine_release(&plain);
     prompts_free(&ask);
+    support_tmp_remove(&h.tmp);
     spec_target_free(t);
 }
 
