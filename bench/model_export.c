@@ -53,19 +53,21 @@ typedef struct target {
     bool rotated;
 } target;
 
-static bool find_target(const char *hf, target *out) {
+/* Without a name: there is none. */
+static target target_of(const char *hf) {
     static const char prefix[] = "model.layers.";
     const char *number = strncmp(hf, prefix, sizeof prefix - 1) == 0 ? hf + sizeof prefix - 1 : NULL;
     const char *dot = number ? strchr(number, '.') : NULL;
     const struct name *x = dot ? layer : whole;
+    target t = {"", false};
     while (x->hf && strcmp(x->hf, dot ? dot + 1 : hf) != 0) x++;
-    if (!x->hf) return false;
-    out->rotated = x->rotated;
+    if (!x->hf) return t;
+    t.rotated = x->rotated;
     if (dot)
-        snprintf(out->name, sizeof out->name, "blk.%.*s.%s", (int)(dot - number), number, x->gguf);
+        snprintf(t.name, sizeof t.name, "blk.%.*s.%s", (int)(dot - number), number, x->gguf);
     else
-        snprintf(out->name, sizeof out->name, "%s", x->gguf);
-    return true;
+        snprintf(t.name, sizeof t.name, "%s", x->gguf);
+    return t;
 }
 
 /* ---- checks -------------------------------------------------------------- */
@@ -76,8 +78,7 @@ static spec_type type_of(const model_export *e, const train_view *v) {
 
 static int check_view(job *j, const train_view *v) {
     const spec_type type = type_of(j->e, v);
-    target t;
-    if (!find_target(v->name, &t))
+    if (!target_of(v->name).name[0])
         return specp_fail(j->why, SPEC_ERR_INVALID, "%s: GGUF has no name for %s", j->path, v->name);
     if (v->cols % spec_type_block(type))
         return specp_fail(j->why, SPEC_ERR_INVALID, "%s: %s has rows of %zu, %s needs a multiple of %zu",
@@ -175,8 +176,7 @@ static int describe(const job *j) {
     for (size_t i = 0; i < p->n_views; i++) {
         const train_view *v = &p->view[i];
         const uint64_t dim[2] = {v->rows, v->cols};
-        target t;
-        (void)find_target(v->name, &t); /* was found before */
+        const target t = target_of(v->name);
         int rc =
             spec_writer_tensor(j->w, t.name, type_of(j->e, v), v->n_dims, v->n_dims == 1 ? &dim[1] : dim);
         if (rc != SPEC_OK) return specp_fail(j->why, rc, "%s: %s: %s", j->path, t.name, spec_strerror(rc));
@@ -211,8 +211,7 @@ static int write_weights(const job *j) {
     int rc = SPEC_OK;
     for (size_t i = 0; i < m->p.n_views && rc == SPEC_OK; i++) {
         const train_view *v = &m->p.view[i];
-        target t;
-        (void)find_target(v->name, &t); /* was found before */
+        const target t = target_of(v->name);
         for (size_t r = 0; r < v->rows && rc == SPEC_OK; r++) {
             size_t row = t.rotated ? row_of(r, m->shape.head_dim) : r;
             rc = write_row(j, v, row, m->p.value + v->offset + row * v->cols);

@@ -74,7 +74,7 @@ typedef struct shown {
 } shown;
 
 static shown show(const char *s, size_t n) {
-    shown x;
+    shown x = {""};
     specp_tokenizer_show(s, n, x.text, sizeof x.text);
     return x;
 }
@@ -99,12 +99,11 @@ static int read_file(reader *r, FILE *f, const spec_allocator *alloc) {
     return specp_fail(r->why, SPEC_ERR_IO, "%s: cannot read: %s", r->path, strerror(errno));
 }
 
-/* The line that begins at *s, without its end; *s goes to the next one, NULL: there is none. */
-static const char *next_line(const reader *r, const char **s, size_t *n) {
-    const char *line = *s, *stop = r->text + r->n;
-    const char *end = memchr(line, '\n', (size_t)(stop - line));
-    *n = (size_t)((end ? end : stop) - line);
-    *s = end && end + 1 < stop ? end + 1 : NULL;
+/* The line that begins at *at, without its end; *at goes behind that. */
+static const char *next_line(const reader *r, size_t *at, size_t *n) {
+    const char *line = r->text + *at, *end = memchr(line, '\n', r->n - *at);
+    *n = end ? (size_t)(end - line) : r->n - *at;
+    *at += *n + 1;
     return line;
 }
 
@@ -185,15 +184,14 @@ static int read_line(reader *r, size_t i, const char *line, size_t n) {
 }
 
 static int read_lines(reader *r, const spec_allocator *alloc) {
-    size_t n = 0, len;
-    for (const char *s = r->n ? r->text : NULL; s; n++) next_line(r, &s, &len);
+    size_t n = 0, len, at = 0;
+    for (size_t i = 0; i < r->n; i++) n += r->text[i] == '\n' || i + 1 == r->n;
     if (n == 0 || n > SPECP_MAX_TOKENS)
         return specp_fail(r->why, SPEC_ERR_CORRUPT, "%s: %zu lines, expected 1 to %zu", r->path, n,
                           SPECP_MAX_TOKENS);
     if (spm_vocab_new(&r->v, n, 0, alloc)) return no_memory(r);
-    const char *s = r->text;
     for (size_t i = 0; i < n; i++) {
-        const char *line = next_line(r, &s, &len);
+        const char *line = next_line(r, &at, &len);
         int rc = read_line(r, i, line, len);
         if (rc != SPEC_OK) return rc;
     }

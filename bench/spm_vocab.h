@@ -12,7 +12,8 @@
  *
  *     --model_type=bpe --normalization_rule_name=identity --remove_extra_whitespaces=false
  *
- * and for any text if also with --byte_fallback=true.
+ * and --add_dummy_prefix=false if there are user-defined symbols (GGUF's tokenizers would put a blank
+ * behind each of them too). With --byte_fallback=true any text comes back from its tokens.
  */
 #ifndef BENCH_SPM_VOCAB_H
 #define BENCH_SPM_VOCAB_H
