@@ -10,6 +10,9 @@
  *     k = the largest i that a coin of probability h_i accepts, or 0: x1 .. xk are kept;
  *     `next` is drawn from p_n for k = n, else from norm(max(P_k p_k - q_k, 0)).
  *
+ * All coins are cast, those behind node k too. So they hang from the block's own position, and
+ * not from the nodes': the next block, which begins further on, must have others.
+ *
  * The laws after node k are made a second time for the draw: rows are large, and only
  * one is held.
  */
@@ -53,7 +56,7 @@ static int judge_block(specp_judge *j, uint32_t *k, double *scale) {
             double s = surplus(j->s, part, q_total);
             h = s > 0.0 ? s / (s + 1.0 - part) : 0.0;
         }
-        if (i > 0 && (h >= 1.0 || specp_judge_flip(j, i - 1, SPECP_NOISE_BLOCK, 0, h))) {
+        if (i > 0 && (h >= 1.0 || specp_judge_flip(j, 0, SPECP_NOISE_BLOCK, i - 1, h))) {
             *k = i;
             *scale = part;
         }

@@ -10,10 +10,12 @@
  *        0      what drafters draw                                theirs
  *        1      the token at a position, from its law             0
  *        2      whether a sampled draft is accepted               among its siblings: 0, 1, ...
- *        3      block verification: whether to end a block here   0
+ *        3      block verification: whether to end a block at     the node's: 0, 1, ...
+ *               a node, at the position of its first node
  *
- * A position is decided once, so no number is used twice; and those of drafters
- * are others, so drafts and coins are independent, as sampled acceptance wants.
+ * A position is decided once, and a block begins there once, so no number is used
+ * twice; and those of drafters are others, so drafts and coins are independent, as
+ * sampled acceptance wants.
  */
 #ifndef VERIFY_NOISE_H
 #define VERIFY_NOISE_H
