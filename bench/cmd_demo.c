@@ -12,8 +12,9 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static const char about[] = "Generates requests of several kinds (tool calls, SQL, edits, quotes, chat) and\n"
-                            "replays every built-in drafter on them. docs/WORKLOADS.md says what they model.";
+static const char about[] = "Generates requests of several kinds (tool calls, SQL, edits, quotes, chat,\n"
+                            "summaries) and replays every built-in drafter on them. docs/WORKLOADS.md says\n"
+                            "what they model.";
 
 static const char examples[] = "  specbench demo\n"
                                "  specbench demo --full --seed 7\n"

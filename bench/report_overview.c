@@ -18,14 +18,33 @@
 
 #define WIDTH        80
 #define LONGEST_NAME 9
+#define LEAST_COLUMN 5
 
 typedef struct overview {
     const session *s;
     FILE *out;
     bool named; /* columns carry names */
-    int width;  /* of a column */
-    size_t per_block;
 } overview;
+
+static const char *title(const overview *o, size_t w, char number[24]) {
+    if (w == o->s->n_workloads) return "all";
+    snprintf(number, 24, "[%zu]", w + 1);
+    return o->named ? o->s->workload[w].name : number;
+}
+
+/* Of a column. */
+static int width(const overview *o, size_t w) {
+    char number[24];
+    size_t n = strlen(title(o, w, number));
+    return (int)(n < LEAST_COLUMN ? LEAST_COLUMN : n) + 2;
+}
+
+/* The first column past `from` that has no room beside the ones before. */
+static size_t end_of_block(const overview *o, size_t from) {
+    int sum = TABLE_NAME;
+    while (from <= o->s->n_workloads && sum + width(o, from) <= WIDTH) sum += width(o, from++);
+    return from;
+}
 
 /* Column n_workloads holds all workloads together. */
 static double drafter_figure(const session *s, size_t column, size_t d) {
@@ -50,29 +69,32 @@ static double limit_figure(const session *s, size_t column) {
 }
 
 static void heading(const overview *o, size_t from, size_t to) {
+    char number[24];
+    int sum = TABLE_NAME;
     fprintf(o->out, "\n%-*s", TABLE_NAME, "tokens per step");
     for (size_t w = from; w < to; w++) {
-        char number[24];
-        snprintf(number, sizeof number, "[%zu]", w + 1);
-        const char *name = w == o->s->n_workloads ? "all" : o->named ? o->s->workload[w].name : number;
-        fprintf(o->out, "%*s", o->width, name);
+        fprintf(o->out, "%*s", width(o, w), title(o, w, number));
+        sum += width(o, w);
     }
     fputc('\n', o->out);
-    table_rule(o->out, TABLE_NAME + o->width * (int)(to - from));
+    table_rule(o->out, sum);
+}
+
+static void row(const overview *o, const char *name, size_t drafter, size_t from, size_t to) {
+    const session *s = o->s;
+    table_name(o->out, name);
+    for (size_t w = from; w < to; w++) {
+        double v = drafter < s->drafters.n ? drafter_figure(s, w, drafter) : limit_figure(s, w);
+        fprintf(o->out, "%*s", width(o, w), fmt_real(v, 2).text);
+    }
+    fputc('\n', o->out);
 }
 
 static void block(const overview *o, size_t from, size_t to) {
     const session *s = o->s;
     heading(o, from, to);
-    for (size_t d = 0; d < s->drafters.n; d++) {
-        table_name(o->out, s->drafters.item[d]);
-        for (size_t w = from; w < to; w++)
-            fprintf(o->out, "%*s", o->width, fmt_real(drafter_figure(s, w, d), 2).text);
-        fputc('\n', o->out);
-    }
-    table_name(o->out, "copying at its best");
-    for (size_t w = from; w < to; w++) fprintf(o->out, "%*s", o->width, fmt_real(limit_figure(s, w), 2).text);
-    fputc('\n', o->out);
+    for (size_t d = 0; d < s->drafters.n; d++) row(o, s->drafters.item[d], d, from, to);
+    row(o, "copying at its best", s->drafters.n, from, to);
 }
 
 static void explain_numbers(const overview *o) {
@@ -86,16 +108,10 @@ static void explain_numbers(const overview *o) {
 
 void report_overview(const session *s, FILE *out) {
     overview o = {.s = s, .out = out, .named = true};
-    size_t longest = 5;
-    for (size_t w = 0; w < s->n_workloads; w++) {
-        size_t n = strlen(s->workload[w].name);
-        if (n > longest) longest = n;
-    }
-    o.named = longest <= LONGEST_NAME;
-    o.width = o.named ? (int)longest + 2 : 8;
-    o.per_block = (size_t)((WIDTH - TABLE_NAME) / o.width);
-    for (size_t w = 0; w <= s->n_workloads; w += o.per_block) {
-        size_t to = w + o.per_block <= s->n_workloads ? w + o.per_block : s->n_workloads + 1;
+    for (size_t w = 0; w < s->n_workloads; w++)
+        if (strlen(s->workload[w].name) > LONGEST_NAME) o.named = false;
+    for (size_t w = 0, to; w <= s->n_workloads; w = to) {
+        to = end_of_block(&o, w);
         block(&o, w, to);
     }
     if (!o.named) explain_numbers(&o);

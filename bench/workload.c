@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The demo workload: runs the generators of the five kinds and turns their
+ * The demo workload: runs the generators of the six kinds and turns their
  * texts into traces.
  *
  * Sessions of a kind overlap: n_live of them are open, and each request is the
@@ -17,8 +17,8 @@
 #include "specp.h"
 #include "workload_gen.h"
 
-static const wl_kind *const kinds[] = {&wl_kind_tools, &wl_kind_sql, &wl_kind_edits, &wl_kind_quotes,
-                                       &wl_kind_chat};
+static const wl_kind *const kinds[] = {&wl_kind_tools,  &wl_kind_sql,  &wl_kind_edits,
+                                       &wl_kind_quotes, &wl_kind_chat, &wl_kind_summaries};
 
 #define N_KINDS WL_COUNT(kinds)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * workload.h - the demo workload: synthetic requests of five kinds, made from
+ * workload.h - the demo workload: synthetic requests of six kinds, made from
  * grammars and tables of the project's own. docs/WORKLOADS.md says what each
  * kind models, and what a result on it does and does not show.
  *

@@ -156,7 +156,8 @@ typedef struct wl_kind {
     void (*turn)(wl_session *s, wl_buf *prompt, wl_buf *response);
 } wl_kind;
 
-extern const wl_kind wl_kind_tools, wl_kind_sql, wl_kind_edits, wl_kind_quotes, wl_kind_chat;
+extern const wl_kind wl_kind_tools, wl_kind_sql, wl_kind_edits, wl_kind_quotes, wl_kind_chat,
+    wl_kind_summaries;
 extern const wl_rule_table wl_english;
 
 #define WL_TABLE(rules)                                                                                      \

@@ -191,6 +191,7 @@ static void test_text(void **state) {
     check_documents(2, 60, 60);
     check_documents(3, 20, 55);
     check_documents(4, 30, 55);
+    check_documents(5, 25, 55);
 }
 
 /* What the trainer makes of it: as many documents as were told. */

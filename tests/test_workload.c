@@ -14,15 +14,21 @@
 #include "workload.h"
 #include "workload_gen.h"
 
-#define N_KINDS 5
+#define N_KINDS 6
 
-enum { TOOLS, SQL, EDITS, QUOTES, CHAT };
+enum { TOOLS, SQL, EDITS, QUOTES, CHAT, SUMMARIES };
 
-/* The hashes of all tokens of the default workload and of another seed. They
- * change when, and only when, the workload does: then say so in the changelog,
- * for recorded results on it can no longer be compared. */
-#define GOLDEN_DEFAULT 0x5d26623160989111u
-#define GOLDEN_SEED_7  0x2f5bb242ec69c88du
+/* The hashes of all tokens of the default workload and of another seed: of the first
+ * kinds, and of those that came later. They change when, and only when, the workload
+ * does: then say so in the changelog, for recorded results on it can no longer be
+ * compared. */
+static const struct golden {
+    size_t from, n; /* kinds */
+    uint64_t by_default, seed_7;
+} goldens[] = {
+    {TOOLS, 5, 0x5d26623160989111u, 0x2f5bb242ec69c88du},
+    {SUMMARIES, 1, 0xaa71d93039d944eeu, 0x1e30ce9820c31d5fu},
+};
 
 /* ---- helpers ------------------------------------------------------------ */
 
@@ -83,11 +89,15 @@ static void test_golden(void **state) {
     (void)state;
     demo a = make(0, 0), b = make(7, 20);
     for (size_t k = 0; k < N_KINDS; k++) assert_int_equal(a.t[k].n, WORKLOAD_REQUESTS);
-    uint64_t ha = hash_demo(&a), hb = hash_demo(&b);
-    if (ha != GOLDEN_DEFAULT || hb != GOLDEN_SEED_7)
-        print_error("hashes are 0x%016llxu and 0x%016llxu\n", (unsigned long long)ha, (unsigned long long)hb);
-    assert_true(ha == GOLDEN_DEFAULT);
-    assert_true(hb == GOLDEN_SEED_7);
+    for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
+        const struct golden *g = &goldens[i];
+        uint64_t ha = hash_demo(&(demo){a.t + g->from, g->n}), hb = hash_demo(&(demo){b.t + g->from, g->n});
+        if (ha != g->by_default || hb != g->seed_7)
+            print_error("%s: hashes are 0x%016llxu and 0x%016llxu\n", workload_kind_name(g->from),
+                        (unsigned long long)ha, (unsigned long long)hb);
+        assert_true(ha == g->by_default);
+        assert_true(hb == g->seed_7);
+    }
     workload_free(a.t, a.n);
     workload_free(b.t, b.n);
 }
@@ -136,7 +146,7 @@ static void test_options(void **state) {
 
 static void test_names(void **state) {
     (void)state;
-    static const char *const names[] = {"tools", "sql", "edits", "quotes", "chat"};
+    static const char *const names[] = {"tools", "sql", "edits", "quotes", "chat", "summaries"};
     demo d = make(1, 3);
     for (size_t k = 0; k < N_KINDS; k++) {
         char id[32];
@@ -199,7 +209,7 @@ static void assert_shape(const trace *t, const shape *want, size_t n_vocab) {
         copied += count_copied(r);
     }
     double mean = (double)total / (double)t->n, share = (double)copied / (double)total;
-    print_message("%-7s response %5.1f tokens, copied %.3f, distinct %zu\n", t->name, mean, share, distinct);
+    print_message("%-9s response %5.1f tokens, copied %.3f, distinct %zu\n", t->name, mean, share, distinct);
     assert_true(mean >= want->response_min && mean <= want->response_max);
     assert_true(share >= want->copied_min && share <= want->copied_max);
     assert_true(distinct >= want->distinct_min);
@@ -212,7 +222,7 @@ static void test_shapes(void **state) {
     static const shape want[N_KINDS] = {
         [TOOLS] = {200, 2000, 40, 65, 0.45, 0.70, 500},   [SQL] = {200, 2000, 75, 110, 0.40, 0.70, 150},
         [EDITS] = {200, 2000, 300, 430, 0.88, 0.98, 250}, [QUOTES] = {200, 2000, 95, 135, 0.45, 0.70, 800},
-        [CHAT] = {20, 1500, 140, 220, 0.00, 0.05, 1500},
+        [CHAT] = {20, 1500, 140, 220, 0.00, 0.05, 1500},  [SUMMARIES] = {150, 1000, 35, 60, 0.30, 0.45, 400},
     };
     workload_vocab *v = vocabulary();
     for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -397,6 +407,39 @@ static void test_quotes(void **state) {
     check_texts(QUOTES, check_quotes, 30);
 }
 
+/* Numbers and names of a summary are in the report, and it is as long as was asked for. */
+static void check_summary(const char *prompt, const char *response, size_t *n_seen) {
+    const char *asked = strstr(prompt, "<|user|>"), *report = strstr(prompt, "\n\n");
+    for (const char *next; (next = strstr(asked + 1, "<|user|>"));) asked = next;
+    size_t sentences = 0, points = 0;
+    for (const char *c = response; *c; c++) {
+        bool first = c == response || c[-1] == ' ' || c[-1] == '(';
+        size_t digits = strspn(c, "0123456789"), letters = strcspn(c, " ,.;)\n");
+        bool starts = c == response || (c - response > 1 && c[-2] != ',' && strchr(".:-", c[-2]));
+        sentences += *c == '.' && (c[1] == ' ' || !c[1]);
+        points += !strncmp(c, "- ", 2) && (c == response || c[-1] == '\n');
+        size_t n = first && digits ? digits : first && !starts && *c >= 'A' && *c <= 'Z' ? letters : 0;
+        if (!n || !strncmp(c, "EUR", 3)) continue;
+        char word[64];
+        assert_true(n < sizeof word);
+        memcpy(word, c, n);
+        word[n] = 0;
+        const char *found = strstr(report, word);
+        assert_true(found && found < asked);
+        ++*n_seen;
+    }
+    assert_true((sentences > 0) != (points > 0));
+    if (strstr(asked, "two sentences") || strstr(asked, "Two sentences")) assert_int_equal(sentences, 2);
+    if (strstr(asked, "one sentence")) assert_int_equal(sentences, 1);
+    if (strstr(asked, "aragraph") || strstr(asked, "detail")) assert_int_equal(sentences, 3);
+    if (strstr(asked, "points")) assert_int_equal(points, 4);
+}
+
+static void test_summaries(void **state) {
+    (void)state;
+    check_texts(SUMMARIES, check_summary, 150);
+}
+
 /* ---- many seeds, little memory ------------------------------------------ */
 
 /* Any template that names something unbound, or splices out of range, would
@@ -499,6 +542,7 @@ int main(void) {
         cmocka_unit_test(test_tool_calls_escape),
         cmocka_unit_test(test_sql),
         cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_summaries),
         cmocka_unit_test(test_many_seeds),
         cmocka_unit_test(test_refused_allocations),
         cmocka_unit_test(test_refused_in_every_kind),

@@ -11,7 +11,7 @@
 #include "workload.h"
 #include "workload_gen.h"
 
-#define N_KINDS 5
+#define N_KINDS 6
 
 static workload_vocab *vocabulary(void) {
     workload_vocab *v = NULL;
