@@ -306,6 +306,32 @@ static void test_same_inputs_same_bits(void **state) {
     train_llama_free(m);
 }
 
+/* Operations by part, against the shapes; backward parts stay as they are without `backward`. */
+static void test_times_by_part(void **state) {
+    (void)state;
+    support_rng r = support_rng_new(support_seed(), 6);
+    spec_token tokens[48], targets[48];
+    train_llama *m = new_model(&small, 48, 12);
+    random_batch(&r, 48, small.vocab, tokens, targets);
+    run(m, tokens, targets, 4, 12, false);
+    const train_times forward = m->times, none = {{0}, {0}, 0};
+    for (size_t i = 0; i < TRAIN_TIMES; i++) {
+        assert_true((forward.ns[i] > 0) == (i <= TRAIN_LOSS));
+        assert_non_null(strstr(train_time_name[i], i < TRAIN_LOSS    ? "forward."
+                                                   : i == TRAIN_LOSS ? "loss"
+                                                                     : "backward."));
+    }
+    assert_true(forward.flop[TRAIN_FORWARD_HEAD] == 2.0 * 48 * 16 * 40);
+    assert_true(forward.flop[TRAIN_FORWARD_FFN] == 2.0 * 2 * 48 * 3 * 16 * 24);
+    assert_true(forward.flop[TRAIN_FORWARD_ATTENTION] == 2.0 * 2 * 2 * 4 * 4 * (12 * 13 / 2) * 4);
+    assert_true(train_times_gflops(&forward, &none) > 0.0 && train_times_gflops(&forward, &forward) == 0.0);
+    run(m, tokens, targets, 4, 12, true);
+    assert_true(m->times.flop[TRAIN_FORWARD_QKV] == 2.0 * forward.flop[TRAIN_FORWARD_QKV]);
+    assert_true(m->times.flop[TRAIN_BACKWARD_QKV] == 2.0 * forward.flop[TRAIN_FORWARD_QKV]);
+    for (size_t i = 0; i < TRAIN_TIMES; i++) assert_true(m->times.ns[i] > forward.ns[i]);
+    train_llama_free(m);
+}
+
 static void test_it_learns(void **state) {
     (void)state;
     spec_token tokens[48], targets[48];
@@ -471,6 +497,7 @@ int main(void) {
         cmocka_unit_test(test_differences_tied),
         cmocka_unit_test(test_differences_of_many_rows),
         cmocka_unit_test(test_same_inputs_same_bits),
+        cmocka_unit_test(test_times_by_part),
         cmocka_unit_test(test_it_learns),
         cmocka_unit_test(test_no_targets),
         cmocka_unit_test(test_nan_shows),

@@ -15,6 +15,7 @@
 
 #include "train_ops.h"
 #include "train_params.h"
+#include "train_times.h"
 
 typedef struct train_llama_shape {
     size_t vocab, dim, n_layers, n_heads, n_kv_heads, head_dim, n_ff;
@@ -28,6 +29,7 @@ typedef struct train_llama {
     train_params p;          /* named as Hugging Face does: "model.layers.0.mlp.up_proj.weight" */
     struct train_acts *acts; /* private: what a micro-batch needs, sized once */
     train_ctx ctx;
+    train_times times; /* of all micro-batches so far */
     spec_allocator alloc;
 } train_llama;
 

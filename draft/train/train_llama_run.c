@@ -125,6 +125,16 @@ static size_t part(const train_llama *m, size_t l, enum train_part p) {
     return m->p.view[1 + l * TRAIN_PARTS + p].offset;
 }
 
+static void lap(train_llama *m, enum train_time part, double flop) { train_times_lap(&m->times, part, flop); }
+
+/* Floating-point operations of a product with `weights` weights. */
+static double flop(size_t rows, size_t weights) { return 2.0 * (double)rows * (double)weights; }
+
+/* Of one of attention's products, of scores or with them: a query sees the keys up to its own. */
+static double attention_flop(const train_attn *a) {
+    return (double)(a->n_seqs * a->n_heads) * (double)a->seq * (double)(a->seq + 1) * (double)a->head_dim;
+}
+
 static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     const train_llama_shape *s = &m->shape;
     train_acts *a = m->acts;
@@ -134,20 +144,29 @@ static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     float *x = a->layer[l + 1].x;
     const float *w = m->p.value;
     train_rmsnorm(&m->ctx, c->x, w + part(m, l, TRAIN_ATTN_NORM), s->eps, a->normed, rows, dim);
+    lap(m, TRAIN_FORWARD_NORM, 0.0);
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_Q), c->q, rows, dim, nq, false);
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_K), c->k, rows, dim, nkv, false);
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_V), c->v, rows, dim, nkv, false);
+    lap(m, TRAIN_FORWARD_QKV, flop(rows, dim * (nq + 2 * nkv)));
     train_rope(&m->ctx, c->q, a->cos, a->sin, rows, at->seq, s->n_heads, s->head_dim);
     train_rope(&m->ctx, c->k, a->cos, a->sin, rows, at->seq, s->n_kv_heads, s->head_dim);
+    lap(m, TRAIN_FORWARD_ROPE, 0.0);
     train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn, c->lse);
+    lap(m, TRAIN_FORWARD_ATTENTION, 2.0 * attention_flop(at));
     memcpy(c->mid, c->x, rows * dim * sizeof *c->mid);
     train_linear(&m->ctx, c->attn, w + part(m, l, TRAIN_O), c->mid, rows, nq, dim, true);
+    lap(m, TRAIN_FORWARD_O, flop(rows, dim * nq));
     train_rmsnorm(&m->ctx, c->mid, w + part(m, l, TRAIN_FFN_NORM), s->eps, a->normed, rows, dim);
+    lap(m, TRAIN_FORWARD_NORM, 0.0);
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_GATE), c->gate, rows, dim, s->n_ff, false);
     train_linear(&m->ctx, a->normed, w + part(m, l, TRAIN_UP), c->up, rows, dim, s->n_ff, false);
+    lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * 2 * s->n_ff));
     train_swiglu(&m->ctx, c->gate, c->up, a->act, rows * s->n_ff);
+    lap(m, TRAIN_FORWARD_ACT, 0.0);
     memcpy(x, c->mid, rows * dim * sizeof *x);
     train_linear(&m->ctx, a->act, w + part(m, l, TRAIN_DOWN), x, rows, s->n_ff, dim, true);
+    lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * s->n_ff));
 }
 
 /* dx, of what the layer gave, becomes the gradient of `mid`. */
@@ -160,12 +179,18 @@ static void ffn_backward(train_llama *m, size_t l, size_t rows) {
     size_t dim = s->dim, ff = s->n_ff, norm = part(m, l, TRAIN_FFN_NORM), gate = part(m, l, TRAIN_GATE);
     size_t up = part(m, l, TRAIN_UP), down = part(m, l, TRAIN_DOWN);
     train_rmsnorm(&m->ctx, c->mid, w + norm, s->eps, a->normed, rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
     train_swiglu(&m->ctx, c->gate, c->up, a->act, rows * ff);
+    lap(m, TRAIN_BACKWARD_ACT, 0.0);
     train_linear_back(&m->ctx, a->act, w + down, a->dx, a->dup, g + down, rows, ff, dim, false);
+    lap(m, TRAIN_BACKWARD_FFN, 2.0 * flop(rows, dim * ff));
     train_swiglu_back(&m->ctx, c->gate, c->up, a->dup, a->dgate, a->dup, rows * ff);
+    lap(m, TRAIN_BACKWARD_ACT, 0.0);
     train_linear_back(&m->ctx, a->normed, w + gate, a->dgate, a->dnormed, g + gate, rows, dim, ff, false);
     train_linear_back(&m->ctx, a->normed, w + up, a->dup, a->dnormed, g + up, rows, dim, ff, true);
+    lap(m, TRAIN_BACKWARD_FFN, 2.0 * flop(rows, dim * 2 * ff));
     train_rmsnorm_back(&m->ctx, c->mid, w + norm, s->eps, a->dnormed, a->dx, g + norm, rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
 }
 
 /* dx, of `mid`, becomes the gradient of the layer's x. */
@@ -179,14 +204,20 @@ static void attention_backward(train_llama *m, size_t l, const train_attn *at) {
     size_t nkv = s->n_kv_heads * s->head_dim, norm = part(m, l, TRAIN_ATTN_NORM), o = part(m, l, TRAIN_O);
     size_t wq = part(m, l, TRAIN_Q), wk = part(m, l, TRAIN_K), wv = part(m, l, TRAIN_V);
     train_rmsnorm(&m->ctx, c->x, w + norm, s->eps, a->normed, rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
     train_linear_back(&m->ctx, c->attn, w + o, a->dx, a->dattn, g + o, rows, nq, dim, false);
+    lap(m, TRAIN_BACKWARD_O, 2.0 * flop(rows, dim * nq));
     train_attention_back(&m->ctx, at, c->q, c->k, c->v, c->attn, c->lse, a->dattn, a->dq, a->dk, a->dv);
+    lap(m, TRAIN_BACKWARD_ATTENTION, 5.0 * attention_flop(at));
     train_rope(&m->ctx, a->dq, a->cos, a->minus_sin, rows, at->seq, s->n_heads, s->head_dim);
     train_rope(&m->ctx, a->dk, a->cos, a->minus_sin, rows, at->seq, s->n_kv_heads, s->head_dim);
+    lap(m, TRAIN_BACKWARD_ROPE, 0.0);
     train_linear_back(&m->ctx, a->normed, w + wq, a->dq, a->dnormed, g + wq, rows, dim, nq, false);
     train_linear_back(&m->ctx, a->normed, w + wk, a->dk, a->dnormed, g + wk, rows, dim, nkv, true);
     train_linear_back(&m->ctx, a->normed, w + wv, a->dv, a->dnormed, g + wv, rows, dim, nkv, true);
+    lap(m, TRAIN_BACKWARD_QKV, 2.0 * flop(rows, dim * (nq + 2 * nkv)));
     train_rmsnorm_back(&m->ctx, c->x, w + norm, s->eps, a->dnormed, a->dx, g + norm, rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
 }
 
 /* ---- a micro-batch ------------------------------------------------------- */
@@ -202,10 +233,13 @@ static void head(train_llama *m, const spec_token *targets, size_t rows, size_t 
         size_t n = rows - r < HEAD_ROWS ? rows - r : HEAD_ROWS;
         const float *x = a->normed + r * dim;
         train_linear(&m->ctx, x, m->p.value + w, a->logits, n, dim, s->vocab, false);
+        lap(m, TRAIN_FORWARD_HEAD, flop(n, dim * s->vocab));
         train_cross_entropy(&m->ctx, a->logits, targets + r, n, s->vocab, scale, loss);
+        lap(m, TRAIN_LOSS, 0.0);
         if (backward) {
             train_linear_back(&m->ctx, x, m->p.value + w, a->logits, a->dnormed + r * dim, m->p.grad + w, n,
                               dim, s->vocab, false);
+            lap(m, TRAIN_BACKWARD_HEAD, 2.0 * flop(n, dim * s->vocab));
         }
     }
 }
@@ -238,19 +272,24 @@ int train_llama_run(train_llama *m, const spec_token *tokens, const spec_token *
     int err = check_batch(m, tokens, targets, n_seqs, seq, &n_targets, why);
     if (err) return err;
     train_attn at = {n_seqs, seq, s->n_heads, s->n_kv_heads, s->head_dim};
+    train_times_begin(&m->times);
     train_embed(&m->ctx, m->p.value, tokens, a->layer[0].x, rows, s->dim);
+    lap(m, TRAIN_FORWARD_EMBED, 0.0);
     for (size_t l = 0; l < s->n_layers; l++) layer_forward(m, l, &at);
     const float *last = a->layer[s->n_layers].x;
     train_rmsnorm(&m->ctx, last, m->p.value + norm, s->eps, a->normed, rows, s->dim);
+    lap(m, TRAIN_FORWARD_NORM, 0.0);
     head(m, targets, rows, n_targets, backward, loss);
     if (!backward) return SPEC_OK;
     memset(a->dx, 0, rows * s->dim * sizeof *a->dx);
     train_rmsnorm_back(&m->ctx, last, m->p.value + norm, s->eps, a->dnormed, a->dx, m->p.grad + norm, rows,
                        s->dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
     for (size_t l = s->n_layers; l-- > 0;) {
         ffn_backward(m, l, rows);
         attention_backward(m, l, &at);
     }
     train_embed_back(&m->ctx, tokens, a->dx, m->p.grad, rows, s->dim);
+    lap(m, TRAIN_BACKWARD_EMBED, 0.0);
     return SPEC_OK;
 }
