@@ -14,24 +14,22 @@
 #include "medusa_head.h"
 #include "oracle_heads.h"
 #include "oracle_train.h"
+#include "train_case.h"
 
 #define MAX_HEADS 4
 
-static train_medusa *new_heads(const train_medusa_shape *s, size_t rows, specp_team *team) {
+static train_medusa *new_heads(const train_medusa_shape *s, size_t rows) {
     train_medusa *m;
     spec_message why;
-    if (train_medusa_new(&m, s, rows, team, NULL, &why)) fail_msg("%s", why.text);
+    if (train_medusa_new(&m, s, rows, NULL, NULL, &why)) fail_msg("%s", why.text);
     return m;
 }
 
 /* The loss; loss[k], if not NULL, is set to head k's. */
 static double run(train_medusa *m, const float *hidden, const spec_token *labels, size_t n_seqs, size_t seq,
                   bool backward, train_loss *loss) {
-    train_loss own[MAX_HEADS] = {0};
-    spec_message why;
-    if (train_medusa_run(m, hidden, labels, n_seqs, seq, backward, own, &why)) fail_msg("%s", why.text);
-    if (loss) memcpy(loss, own, m->shape.heads * sizeof *loss);
-    return train_medusa_loss(m, own);
+    const medusa_case c = {m->shape, n_seqs, seq, (float *)hidden, (spec_token *)labels};
+    return medusa_case_run(m, &c, backward, loss);
 }
 
 static void clear(train_medusa *m) { memset(m->p.grad, 0, m->p.n * sizeof *m->p.grad); }
@@ -58,7 +56,7 @@ static void follow(const char *suffix, size_t micro) {
     const double *losses = train_check_data(expected, "loss", suffix);
     const double *parts = train_check_data(expected, "loss_parts", suffix);
     const double *norms = train_check_data(expected, "grad_norm", suffix);
-    train_medusa *m = new_heads(&recorded, SEQS * SEQ, NULL);
+    train_medusa *m = new_heads(&recorded, SEQS * SEQ);
     spec_message why;
     if (train_medusa_load(m, heads, &why)) fail_msg("%s", why.text);
     for (size_t step = 0; step < STEPS; step++) {
@@ -96,53 +94,28 @@ static void test_recorded_accumulation(void **state) {
 
 /* ---- against the definition ---------------------------------------------- */
 
-typedef struct batch {
-    const train_medusa_shape *shape;
-    float *hidden;
-    spec_token *labels;
-    size_t n_seqs, seq;
-} batch;
-
-static void batch_make(batch *b, support_rng *r) {
-    size_t rows = b->n_seqs * b->seq;
-    b->hidden = train_check_make(rows * b->shape->dim, sizeof *b->hidden);
-    b->labels = train_check_make(rows, sizeof *b->labels);
-    for (size_t i = 0; i < rows * b->shape->dim; i++) b->hidden[i] = (float)(2 * support_rng_unit(r) - 1);
-    for (size_t i = 0; i < rows; i++)
-        b->labels[i] = support_rng_chance(r, 0.2)
-                           ? TRAIN_IGNORED
-                           : (spec_token)support_rng_below(r, (uint32_t)b->shape->vocab);
-    for (size_t i = 2; i < b->seq; i++)
-        b->labels[i] = (spec_token)(i % b->shape->vocab); /* one for each head */
-}
-
-static void batch_free(batch *b) {
-    free(b->hidden);
-    free(b->labels);
-}
-
 static double definition(const void *arg, const double *values) {
-    const batch *b = arg;
-    return oracle_medusa(b->shape, values, b->hidden, b->labels, b->n_seqs, b->seq, NULL);
+    const medusa_case *c = arg;
+    return oracle_medusa(&c->shape, values, c->hidden, c->labels, c->n_seqs, c->seq, NULL);
 }
 
 static void check_differences(const train_medusa_shape *s, size_t n_seqs, size_t seq, uint64_t stream) {
     support_rng r = support_rng_new(support_seed(), stream);
-    batch b = {.shape = s, .n_seqs = n_seqs, .seq = seq};
-    batch_make(&b, &r);
-    train_medusa *m = new_heads(s, n_seqs * seq, NULL);
+    medusa_case c;
+    medusa_case_make(&c, s, n_seqs, seq, stream + 1000);
+    train_medusa *m = medusa_case_heads(&c, NULL);
     train_check_random(&m->p, &r);
     double *p = train_check_make(m->p.n, sizeof *p), parts[MAX_HEADS];
     for (size_t i = 0; i < m->p.n; i++) p[i] = (double)m->p.value[i];
     train_loss loss[MAX_HEADS];
-    double got = run(m, b.hidden, b.labels, n_seqs, seq, true, loss);
-    double want = oracle_medusa(s, p, b.hidden, b.labels, n_seqs, seq, parts);
+    double got = medusa_case_run(m, &c, true, loss);
+    double want = oracle_medusa(s, p, c.hidden, c.labels, n_seqs, seq, parts);
     assert_true(fabs(got - want) < 2e-6 * want);
     for (size_t k = 0; k < s->heads; k++)
         assert_true(fabs(loss[k].sum / (double)loss[k].n - parts[k]) < 2e-6 * parts[k]);
-    train_check_differences(&m->p, &r, definition, &b);
+    train_check_differences(&m->p, &r, definition, &c);
     free(p);
-    batch_free(&b);
+    medusa_case_free(&c);
     train_medusa_free(m);
 }
 
@@ -167,41 +140,30 @@ static void test_differences_of_many_rows(void **state) {
 
 static const train_medusa_shape small = {3, 2, 32, 40, 0.8};
 
-/* The same bits again, whatever ran before and however many threads; without `backward` nothing moves. */
+/* The same bits again, whatever ran before; without `backward` nothing moves. */
 static void test_same_inputs_same_bits(void **state) {
     (void)state;
-    support_rng r = support_rng_new(support_seed(), 4);
-    batch b = {.shape = &small, .n_seqs = 90, .seq = 12}, other = {.shape = &small, .n_seqs = 120, .seq = 9};
-    batch_make(&b, &r);
-    batch_make(&other, &r);
-    float *was = NULL;
-    double loss = 0.0;
-    for (unsigned threads = 0; threads < 4; threads++) {
-        specp_team *team = NULL;
-        if (threads) assert_int_equal(specp_team_new(&team, threads, NULL), 0);
-        train_medusa *m = new_heads(&small, 1080, team);
-        train_medusa_init(m, 3, NULL);
-        for (size_t i = 0; i < m->p.n; i++)
-            if (m->p.value[i] == 0.0f) m->p.value[i] = (float)(i % 7) * 0.03f;
-        run(m, other.hidden, other.labels, other.n_seqs, other.seq, true, NULL);
-        clear(m);
-        double got = run(m, b.hidden, b.labels, b.n_seqs, b.seq, true, NULL);
-        if (!was) {
-            loss = got;
-            was = train_check_make(m->p.n, sizeof *was);
-            memcpy(was, m->p.grad, m->p.n * sizeof *was);
-        }
-        assert_true(got == loss);
-        assert_true(run(m, b.hidden, b.labels, b.n_seqs, b.seq, false, NULL) == loss);
-        assert_memory_equal(was, m->p.grad, m->p.n * sizeof *was);
-        run(m, b.hidden, b.labels, b.n_seqs, b.seq, true, NULL);
-        for (size_t i = 0; i < m->p.n; i++) assert_true(fabsf(m->p.grad[i] - 2.0f * was[i]) < 1e-5f);
-        train_medusa_free(m);
-        specp_team_free(team);
-    }
+    medusa_case c, other;
+    medusa_case_make(&c, &small, 4, 12, 4);
+    medusa_case_make(&other, &small, 5, 9, 5);
+    train_medusa *m = medusa_case_heads(&c, NULL);
+    support_rng r = support_rng_new(support_seed(), 6);
+    train_check_random(&m->p, &r);
+    double first = medusa_case_run(m, &c, true, NULL);
+    float *was = train_check_make(m->p.n, sizeof *was);
+    memcpy(was, m->p.grad, m->p.n * sizeof *was);
+    assert_true(medusa_case_run(m, &c, false, NULL) == first);
+    assert_memory_equal(was, m->p.grad, m->p.n * sizeof *was);
+    medusa_case_run(m, &other, true, NULL);
+    clear(m);
+    assert_true(medusa_case_run(m, &c, true, NULL) == first);
+    assert_memory_equal(was, m->p.grad, m->p.n * sizeof *was);
+    medusa_case_run(m, &c, true, NULL); /* micro-batches add up */
+    for (size_t i = 0; i < m->p.n; i++) assert_true(fabsf(m->p.grad[i] - 2.0f * was[i]) < 1e-5f);
     free(was);
-    batch_free(&b);
-    batch_free(&other);
+    train_medusa_free(m);
+    medusa_case_free(&c);
+    medusa_case_free(&other);
 }
 
 /* At first every head says what the target would of the same row; then they learn to look ahead. */
@@ -216,7 +178,7 @@ static void test_it_learns(void **state) {
         labels[i] = (spec_token)(i * 3 % 10);
         hidden[i * 16 + (size_t)labels[i]] = 1.0f;
     }
-    train_medusa *m = new_heads(&s, 64, NULL);
+    train_medusa *m = new_heads(&s, 64);
     train_medusa_init(m, 1, target);
     double p[2 * (16 * 17 + 160)], parts[2], alone = 0.0;
     for (size_t i = 0; i < m->p.n; i++) p[i] = (double)m->p.value[i];
@@ -243,7 +205,7 @@ static void test_no_labels(void **state) {
     (void)state;
     float hidden[8 * 32] = {0};
     spec_token labels[8];
-    train_medusa *m = new_heads(&small, 8, NULL);
+    train_medusa *m = new_heads(&small, 8);
     train_medusa_init(m, 1, NULL);
     for (size_t seq = 1; seq <= 4; seq *= 2) { /* none is as far ahead as a head looks */
         for (size_t i = 0; i < 8; i++) labels[i] = i % seq < 2 ? 1 : TRAIN_IGNORED;
@@ -258,7 +220,7 @@ static void test_nan_shows(void **state) {
     (void)state;
     float hidden[4 * 32] = {0};
     const spec_token labels[4] = {2, 3, 4, 5};
-    train_medusa *m = new_heads(&small, 4, NULL);
+    train_medusa *m = new_heads(&small, 4);
     for (size_t i = 0; i < 2 * 5; i++) { /* of two heads: the third has no label */
         train_medusa_init(m, 1, NULL);
         m->p.value[m->p.view[i].offset] = NAN;
@@ -273,8 +235,8 @@ static void test_nan_shows(void **state) {
 /* ---- files --------------------------------------------------------------- */
 
 /* What was saved, opened by the library, loses as much on a batch as the trainer says. */
-static void same_losses(const train_loss *loss, const batch *b, const char *path, double most) {
-    const train_medusa_shape *s = b->shape;
+static void same_losses(const train_loss *loss, const medusa_case *b, const char *path, double most) {
+    const train_medusa_shape *s = &b->shape;
     size_t rows = b->n_seqs * b->seq, n = rows * s->vocab;
     specp_team *team;
     specp_medusa_heads *h;
@@ -302,12 +264,13 @@ static void same_losses(const train_loss *loss, const batch *b, const char *path
     specp_team_free(team);
 }
 
-static void check_saved(const train_medusa *m, const batch *b, const train_loss *loss, spec_format format,
-                        spec_type type, double most) {
+static void check_saved(const train_medusa *m, const medusa_case *b, const train_loss *loss,
+                        spec_format format, spec_type type, double most) {
     support_tmp tmp;
     char path[256];
     spec_message why;
-    const train_meta meta[] = {{"target", "tiny"}, {"acc0", "0.45"}};
+    const train_meta meta[] = {{.key = "target", .kind = SPEC_META_STRING, .s = "tiny"},
+                               {.key = "acc0", .kind = SPEC_META_STRING, .s = "0.45"}};
     support_tmp_make(&tmp);
     support_tmp_path(&tmp, "heads", path, sizeof path);
     if (train_medusa_save(m, path, format, type, meta, 2, &why)) fail_msg("%s", why.text);
@@ -319,7 +282,7 @@ static void check_saved(const train_medusa *m, const batch *b, const train_loss 
     assert_int_equal(spec_meta_string(spec_tensors_meta(f, "acc0"), 0, &text, &n), 0);
     assert_true(n == 4 && memcmp(text, "0.45", 4) == 0);
     if (type == SPEC_TYPE_F32) { /* and back, bit for bit */
-        train_medusa *again = new_heads(&m->shape, 1, NULL);
+        train_medusa *again = new_heads(&m->shape, 1);
         if (train_medusa_load(again, f, &why)) fail_msg("%s", why.text);
         assert_memory_equal(m->p.value, again->p.value, m->p.n * sizeof *m->p.value);
         train_medusa_free(again);
@@ -331,18 +294,19 @@ static void check_saved(const train_medusa *m, const batch *b, const train_loss 
 static void test_saving(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 6);
-    batch b = {.shape = &small, .n_seqs = 3, .seq = 9};
-    batch_make(&b, &r);
-    train_medusa *m = new_heads(&small, 27, NULL);
+    medusa_case b;
+    medusa_case_make(&b, &small, 3, 9, 7);
+    for (size_t i = 0; i < 27; i++) b.labels[i] = (spec_token)(i % small.vocab);
+    train_medusa *m = medusa_case_heads(&b, NULL);
     train_check_random(&m->p, &r);
     train_loss loss[3];
-    run(m, b.hidden, b.labels, 3, 9, false, loss);
+    medusa_case_run(m, &b, false, loss);
     check_saved(m, &b, loss, SPEC_FORMAT_SAFETENSORS, SPEC_TYPE_F32, 1e-5);
     check_saved(m, &b, loss, SPEC_FORMAT_SAFETENSORS, SPEC_TYPE_F16, 1e-3);
     check_saved(m, &b, loss, SPEC_FORMAT_SAFETENSORS, SPEC_TYPE_BF16, 1e-2);
     check_saved(m, &b, loss, SPEC_FORMAT_GGUF, SPEC_TYPE_F32, 1e-5);
     check_saved(m, &b, loss, SPEC_FORMAT_GGUF, SPEC_TYPE_Q8_0, 1e-2);
-    batch_free(&b);
+    medusa_case_free(&b);
     train_medusa_free(m);
 }
 
@@ -356,12 +320,12 @@ static void test_loading(void **state) {
     support_tmp_make(&tmp);
     support_tmp_path(&tmp, "heads", path, sizeof path);
     const train_medusa_shape one = {1, 0, 3, 5, 0.8}, wide = {1, 0, 4, 5, 0.8};
-    train_medusa *m = new_heads(&one, 1, NULL), *w = new_heads(&wide, 1, NULL);
+    train_medusa *m = new_heads(&one, 1), *w = new_heads(&wide, 1);
     snprintf(m->p.view[0].name, sizeof m->p.view[0].name, "medusa_head.0.0.weight");
     train_medusa_init(m, 7, NULL);
     assert_int_equal(train_medusa_save(m, path, SPEC_FORMAT_SAFETENSORS, SPEC_TYPE_F32, NULL, 0, &why), 0);
     assert_int_equal(spec_tensors_open(&f, path, NULL, &why), 0);
-    train_medusa *to = new_heads(&one, 1, NULL);
+    train_medusa *to = new_heads(&one, 1);
     assert_int_equal(train_medusa_load(to, f, &why), 0);
     assert_memory_equal(to->p.value, m->p.value, m->p.n * sizeof *m->p.value);
     assert_int_equal(train_medusa_load(w, f, &why), SPEC_ERR_CORRUPT);
@@ -395,9 +359,9 @@ static void test_not_saved(void **state) {
     char path[256];
     support_tmp_make(&tmp);
     support_tmp_path(&tmp, "heads", path, sizeof path);
-    train_medusa *m = new_heads(&small, 1, NULL);
+    train_medusa *m = new_heads(&small, 1);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        const train_meta meta = {bad[i].key, bad[i].value};
+        const train_meta meta = {.key = bad[i].key, .kind = SPEC_META_STRING, .s = bad[i].value};
         spec_message why;
         m->p.value[m->p.view[5].offset] = bad[i].first;
         assert_int_equal(train_medusa_save(m, path, bad[i].format, bad[i].type, &meta, 1, &why), bad[i].err);
@@ -429,7 +393,7 @@ static void test_bad_sizes(void **state) {
 
 static void test_bad_batches(void **state) {
     (void)state;
-    train_medusa *m = new_heads(&small, 8, NULL);
+    train_medusa *m = new_heads(&small, 8);
     train_medusa_init(m, 1, NULL);
     float hidden[8 * 32] = {0};
     spec_token labels[8] = {0};

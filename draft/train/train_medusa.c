@@ -168,7 +168,7 @@ int train_medusa_load(train_medusa *m, const spec_tensors *f, spec_message *why)
 
 int train_medusa_save(const train_medusa *m, const char *path, spec_format format, spec_type type,
                       const train_meta *meta, size_t n_meta, spec_message *why) {
-    const train_file f = {format, type, meta, n_meta, NULL, 0};
+    const train_file f = {.format = format, .type = type, .meta = {{meta, n_meta}}};
     return train_save(&m->p, path, &f, why);
 }
 

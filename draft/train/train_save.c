@@ -25,13 +25,26 @@ static int refused(const char *path, const char *what, const char *name, int err
     return specp_fail(why, err, "%s: %s %s cannot be written: %s", path, what, name, spec_strerror(err));
 }
 
+static int add_meta(spec_writer *w, const train_meta *m) {
+    switch (m->kind) {
+    case SPEC_META_UINT: return spec_writer_meta_uint(w, m->key, m->u);
+    case SPEC_META_FLOAT: return spec_writer_meta_float(w, m->key, m->f);
+    case SPEC_META_BOOL: return spec_writer_meta_bool(w, m->key, m->u != 0);
+    case SPEC_META_STRING: return spec_writer_meta_string(w, m->key, m->s, strlen(m->s));
+    case SPEC_META_ARRAY: return spec_writer_meta_ints(w, m->key, m->ints, m->n);
+    default: return SPEC_ERR_UNSUPPORTED;
+    }
+}
+
 static int describe(spec_writer *w, const train_params *p, const char *path, const train_file *f,
                     spec_message *why) {
     int err = SPEC_OK;
-    for (size_t i = 0; i < f->n_meta; i++) {
-        const train_meta *m = &f->meta[i];
-        err = spec_writer_meta_string(w, m->key, m->value, strlen(m->value));
-        if (err) return refused(path, "entry", m->key, err, why);
+    for (size_t list = 0; list < 2; list++) {
+        for (size_t i = 0; i < f->meta[list].n; i++) {
+            const train_meta *m = &f->meta[list].entry[i];
+            err = add_meta(w, m);
+            if (err) return refused(path, "entry", m->key, err, why);
+        }
     }
     for (size_t i = 0; i < p->n_views; i++) {
         const train_view *v = &p->view[i];

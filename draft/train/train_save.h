@@ -5,16 +5,24 @@
 
 #include "train_params.h"
 
-/* An entry of metadata: text in both formats. */
+/* An entry of metadata; safetensors have it as text. */
 typedef struct train_meta {
-    const char *key, *value;
+    const char *key;
+    spec_meta_kind kind; /* all but SPEC_META_INT */
+    const char *s;       /* of a string */
+    double f;
+    uint64_t u;          /* also of a truth value */
+    const int32_t *ints; /* (n) of an array */
+    size_t n;
 } train_meta;
 
 typedef struct train_file {
     spec_format format;
     spec_type type; /* of matrices: any of floats, in GGUF a quantised one too. Vectors are F32 */
-    const train_meta *meta;
-    size_t n_meta;
+    struct {
+        const train_meta *entry;
+        size_t n;
+    } meta[2];               /* one list after the other */
     const spec_tensor *more; /* follow the views, as they are */
     size_t n_more;
 } train_file;
