@@ -132,9 +132,10 @@ int train_eagle3_new(train_eagle3 **out, const train_eagle3_shape *shape, const 
     if (alloc) m->alloc = *alloc;
     m->shape = *shape;
     m->embedding = embedding;
-    if (train_ctx_init(&m->ctx, team, shape->dim, 0, 0, alloc) || take_vocab(m, kept) || name_views(m))
+    if (train_ctx_init(&m->ctx, team, shape->dim, max_seq, shape->head_dim, alloc) || take_vocab(m, kept) ||
+        name_views(m))
         goto fail;
-    m->acts = train_eagle3_acts_new(shape, max_rows, max_seq, train_threads(&m->ctx), alloc);
+    m->acts = train_eagle3_acts_new(shape, max_rows, max_seq, alloc);
     if (!m->acts) goto fail;
     *out = m;
     return SPEC_OK;

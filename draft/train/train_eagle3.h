@@ -64,8 +64,9 @@ typedef struct train_eagle3 {
  * Everything that training will need is allocated here, for micro-batches of up to max_rows
  * rows in sequences of up to max_seq: 4 floats a parameter, and, with q = n_heads * head_dim and
  * kv = n_kv_heads * head_dim,
- *     max_rows * (steps * (2 dim + 2 q + 4 kv + 2 n_ff) + 10 dim + 2 q + 3 n_ff + draft_vocab)
- *     + min(max_rows, 1024) * max(vocab, draft_vocab) + threads * 256 * (max_seq + steps)
+ *     max_rows * (steps * (2 dim + 2 q + 4 kv + 2 n_ff + n_heads) + 8 dim + 2 q + 2 kv + 3 n_ff
+ *                 + draft_vocab)
+ *     + min(max_rows, 1024) * max(vocab, draft_vocab)
  * and little more. Copies kept; `embedding`, the target's, and team (NULL: one thread) are borrowed for its
  * life. All parameters begin as 0. SPEC_ERR_INVALID (sizes, kept that does not ascend; the message
  * says which), SPEC_ERR_NOMEM.

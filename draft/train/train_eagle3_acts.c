@@ -29,10 +29,11 @@ static void lay_out_step(train_eagle3_acts *a, size_t *at, const train_eagle3_sh
     k->dv = take(a, at, kv);
     k->gate = take(a, at, rows * s->n_ff);
     k->up = take(a, at, rows * s->n_ff);
+    k->lse = take(a, at, rows * s->n_heads);
 }
 
 /* Returns the floats of the block. */
-static size_t lay_out(train_eagle3_acts *a, const train_eagle3_shape *s, unsigned threads) {
+static size_t lay_out(train_eagle3_acts *a, const train_eagle3_shape *s) {
     size_t at = 0, rows = a->max_rows, q = rows * s->n_heads * s->head_dim, dim = rows * s->dim;
     size_t ff = rows * s->n_ff, half = (a->max_seq + s->steps) * (s->head_dim / 2);
     size_t widest = s->vocab > s->draft_vocab ? s->vocab : s->draft_vocab;
@@ -50,7 +51,7 @@ static size_t lay_out(train_eagle3_acts *a, const train_eagle3_shape *s, unsigne
     a->dup = take(a, &at, ff);
     a->soft = take(a, &at, rows * s->draft_vocab);
     a->logits = take(a, &at, (rows < EAGLE3_HEAD_ROWS ? rows : EAGLE3_HEAD_ROWS) * widest);
-    a->scratch = take(a, &at, threads * train_ttt_scratch(a->max_seq, s->steps));
+    a->dkv = take(a, &at, 2 * rows * s->n_kv_heads * s->head_dim);
     a->cos = take(a, &at, half);
     a->sin = take(a, &at, half);
     a->minus_sin = take(a, &at, half);
@@ -67,12 +68,12 @@ static void fill_rope(train_eagle3_acts *a, const train_eagle3_shape *s) {
 }
 
 train_eagle3_acts *train_eagle3_acts_new(const train_eagle3_shape *s, size_t max_rows, size_t max_seq,
-                                         unsigned threads, const spec_allocator *alloc) {
+                                         const spec_allocator *alloc) {
     train_eagle3_acts *a = specp_calloc(alloc, 1, sizeof *a);
     if (!a) return NULL;
     a->max_rows = max_rows;
     a->max_seq = max_seq;
-    a->n_block = lay_out(a, s, threads);
+    a->n_block = lay_out(a, s);
     a->block = specp_alloc(alloc, a->n_block, sizeof *a->block);
     a->ids = specp_alloc(alloc, max_rows, sizeof *a->ids);
     a->best = specp_alloc(alloc, max_rows, sizeof *a->best);
@@ -81,7 +82,7 @@ train_eagle3_acts *train_eagle3_acts_new(const train_eagle3_shape *s, size_t max
         train_eagle3_acts_free(a, alloc);
         return NULL;
     }
-    lay_out(a, s, threads);
+    lay_out(a, s);
     fill_rope(a, s);
     return a;
 }

@@ -33,6 +33,7 @@ typedef struct train_eagle3_kept {
     float *k, *v;     /* n_kv_heads * head_dim; k is rotated */
     float *dk, *dv;   /* their gradients, which this step and all later ones add to */
     float *gate, *up; /* n_ff */
+    float *lse;       /* n_heads: of attention */
 } train_eagle3_kept;
 
 typedef struct train_eagle3_acts {
@@ -47,18 +48,18 @@ typedef struct train_eagle3_acts {
     float *act, *dgate, *dup;                       /* (max_rows, n_ff) */
     float *soft;                                    /* (max_rows, draft_vocab) the target's law after row r */
     float *logits;                                  /* (EAGLE3_HEAD_ROWS, vocab or draft_vocab) */
-    float *scratch;                                 /* of attention */
-    float *cos, *sin, *minus_sin;                   /* (max_seq + steps, head_dim / 2) */
-    spec_token *ids;                                /* (max_rows) of the step that runs */
-    spec_token *best;                               /* (max_rows) the target's after row r */
-    double *entropy;                                /* (max_rows) of soft */
+    float *dkv;                   /* (max_rows, 2 n_kv_heads * head_dim) a step's gradients of step 0's */
+    float *cos, *sin, *minus_sin; /* (max_seq + steps, head_dim / 2) */
+    spec_token *ids;              /* (max_rows) of the step that runs */
+    spec_token *best;             /* (max_rows) the target's after row r */
+    double *entropy;              /* (max_rows) of soft */
 } train_eagle3_acts;
 
 #define EAGLE3_HEAD_ROWS 1024 /* rows whose logits exist at a time */
 
 /* Sizes were checked; NULL when the allocator refuses. */
 train_eagle3_acts *train_eagle3_acts_new(const train_eagle3_shape *s, size_t max_rows, size_t max_seq,
-                                         unsigned threads, const spec_allocator *alloc);
+                                         const spec_allocator *alloc);
 void train_eagle3_acts_free(train_eagle3_acts *a, const spec_allocator *alloc); /* NULL is accepted */
 
 /* ---- loss (train_eagle3_loss.c) ------------------------------------------- */
@@ -76,21 +77,20 @@ void train_eagle3_entropy(train_eagle3 *m, const train_eagle3_batch *b, size_t j
 /* ---- attention (train_ttt_attention.c) ------------------------------------ */
 
 /*
- * The attention of step `step`: row i of a sequence sees key[0] of rows 0..i, and key[s]
- * of row i for s = 1..step; one softmax over all of them. q, out (rows, n_heads * head_dim), key[s],
- * value[s] (rows, n_kv_heads * head_dim). scratch: train_ttt_scratch floats for each thread.
+ * The attention of step `step`: row i of a sequence sees key[0] of rows 0..i, and key[s] of
+ * row i for s = 1..step; one softmax over all of them. q, out (rows, n_heads * head_dim), key[s],
+ * value[s] (rows, n_kv_heads * head_dim), lse (rows, n_heads) as train_attention has it.
  */
 typedef struct train_ttt {
     train_attn attn;
     size_t step;
     const float *key[TRAIN_EAGLE3_MAX_STEPS], *value[TRAIN_EAGLE3_MAX_STEPS];
-    float *scratch;
 } train_ttt;
 
-size_t train_ttt_scratch(size_t seq, size_t step);
-void train_ttt_attention(const train_ctx *c, const train_ttt *t, const float *q, float *out);
-/* dq is replaced, dkey[s] and dvalue[s] are added to. */
-void train_ttt_attention_back(const train_ctx *c, const train_ttt *t, const float *q, const float *dout,
-                              float *dq, float *const *dkey, float *const *dvalue);
+void train_ttt_attention(const train_ctx *c, const train_ttt *t, const float *q, float *out, float *lse);
+/* dq is replaced, dkey[s] and dvalue[s] are added to. scratch: twice as large as a key. */
+void train_ttt_attention_back(const train_ctx *c, const train_ttt *t, const float *q, const float *out,
+                              const float *lse, const float *dout, float *dq, float *const *dkey,
+                              float *const *dvalue, float *scratch);
 
 #endif

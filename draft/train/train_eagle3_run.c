@@ -85,9 +85,7 @@ static void pairs_backward(train_eagle3 *m, size_t j, size_t rows) {
 
 static train_ttt attention_of(const train_eagle3 *m, const train_eagle3_batch *b, size_t j) {
     const train_eagle3_shape *s = &m->shape;
-    train_ttt t = {.attn = {b->n_seqs, b->seq, s->n_heads, s->n_kv_heads, s->head_dim},
-                   .step = j,
-                   .scratch = m->acts->scratch};
+    train_ttt t = {.attn = {b->n_seqs, b->seq, s->n_heads, s->n_kv_heads, s->head_dim}, .step = j};
     for (size_t i = 0; i <= j; i++) {
         t.key[i] = m->acts->step[i].k;
         t.value[i] = m->acts->step[i].v;
@@ -118,7 +116,7 @@ static void step_forward(train_eagle3 *m, const train_eagle3_batch *b, size_t j)
     rotate(m, b, j, k->q, s->n_heads, false);
     rotate(m, b, j, k->k, s->n_kv_heads, false);
     train_ttt at = attention_of(m, b, j);
-    train_ttt_attention(c, &at, k->q, k->attn);
+    train_ttt_attention(c, &at, k->q, k->attn, k->lse);
     if (s->norm_before_residual)
         take_half(a->pair, 1, k->mid, rows, dim);
     else
@@ -168,7 +166,7 @@ static void attention_backward(train_eagle3 *m, const train_eagle3_batch *b, siz
     train_linear_back(c, k->attn, value_of(m, EAGLE3_O), a->dx, a->dattn, grad_of(m, EAGLE3_O), rows, q, dim,
                       false);
     train_ttt at = attention_of(m, b, j);
-    train_ttt_attention_back(c, &at, k->q, a->dattn, a->dq, dkey, dvalue);
+    train_ttt_attention_back(c, &at, k->q, k->attn, k->lse, a->dattn, a->dq, dkey, dvalue, a->dkv);
     rotate(m, b, j, a->dq, s->n_heads, true);
     rotate(m, b, j, k->dk, s->n_kv_heads, true);
     train_linear_back(c, a->pair, value_of(m, EAGLE3_Q), a->dq, a->dpair, grad_of(m, EAGLE3_Q), rows, 2 * dim,

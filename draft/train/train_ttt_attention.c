@@ -1,156 +1,133 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The attention of a head that is trained on its own output. As train_attention.c
- * has it, by tiles of TILE queries of one head, whose probabilities the backward pass computes again;
- * a piece is a sequence's KV head with all heads that read it. Row i's keys of later steps
- * belong to row i alone: they stand in front, where the softmax runs over them and over the causal
- * part in one go, and matrix products see the causal part alone.
+ * The attention of a head that is trained on its own output: causal attention over
+ * the keys of step 0, and row i's keys of later steps, which belong to row i alone:
  *
- *                  steps 1..j   keys of step 0: 0 ..... r0 ... r0+n
- *     query r0     o o o        p p p p p p p p p p 0 0 0
- *           ...    o o o        p p p p p p p p p p p p 0
- *     query r0+n-1 o o o        p p p p p p p p p p p p p
+ *     row i    0 1 2 ... i | own 1 .. j
+ *              s s s     s | s      s       one softmax over all of them
+ *
+ * Forward, train_attention brings out the first part with the logarithm of its sum, lse;
+ * the own keys are then merged into both. Backward, a probability is exp(s - lse) of the
+ * merged lse, and the gradient of its score p (dO v - dO O) of the merged O: so
+ * train_attention_back, given those, is right for the first part, and the rest is done
+ * row by row.
  */
 #include <math.h>
-#include <string.h>
 
+#include "specp_math.h"
 #include "train_eagle3_internal.h"
 
-#define TILE 128
+#define ROWS 16 /* of a piece */
 
-size_t train_ttt_scratch(size_t seq, size_t step) { return 2 * TILE * (seq + step); }
-
-typedef struct ttt {
+typedef struct own {
     const train_ctx *c;
     const train_ttt *t;
-    const float *q, *dout;
-    float *out, *dq;
+    const float *q, *out, *lse, *dout;
+    float *merged, *merged_lse; /* out and lse, going forward */
+    float *dq;
     float *const *dkey, *const *dvalue;
-    size_t ldq, ldk, ldp; /* floats from a row to the next: queries, keys, probabilities */
-} ttt;
+    size_t ldq, ldk;
+    float scale;
+} own;
 
-static ttt ttt_of(const train_ctx *c, const train_ttt *t, const float *q) {
-    const train_attn *a = &t->attn;
-    return (ttt){.c = c,
+static own own_of(const train_ctx *c, const train_ttt *t, const float *q) {
+    size_t d = t->attn.head_dim;
+    return (own){.c = c,
                  .t = t,
                  .q = q,
-                 .ldq = a->n_heads * a->head_dim,
-                 .ldk = a->n_kv_heads * a->head_dim,
-                 .ldp = a->seq + t->step};
+                 .ldq = t->attn.n_heads * d,
+                 .ldk = t->attn.n_kv_heads * d,
+                 .scale = 1.0f / sqrtf((float)d)};
 }
 
-/* A tile: n queries of one head from row r0 on. */
-typedef struct tile {
-    size_t q, own, kv; /* where its first query begins, that row's keys, the sequence's first keys */
-    size_t n, all;     /* all: keys that its last query sees */
-} tile;
+/* Where head h of row r begins in rows of queries and of keys. */
+static size_t query_at(const own *o, size_t r, size_t h) { return r * o->ldq + h * o->t->attn.head_dim; }
 
-/* p[i * ldp]: own keys, then those of step 0. */
-static void probabilities(const ttt *a, const tile *t, float *p) {
-    size_t d = a->t->attn.head_dim, step = a->t->step;
-    const specp_kernels *k = &a->c->kernels;
-    float scale = 1.0f / sqrtf((float)d);
-    train_gemm(false, true, t->n, t->all, d, scale, a->q + t->q, a->ldq, a->t->key[0] + t->kv, a->ldk, 0.0f,
-               p + step, a->ldp);
-    for (size_t i = 0; i < t->n; i++, p += a->ldp) {
-        size_t seen = step + t->all - t->n + i + 1;
-        for (size_t s = 1; s <= step; s++)
-            p[s - 1] = scale * train_dot(a->q + t->q + i * a->ldq, a->t->key[s] + t->own + i * a->ldk, d);
-        k->scale(p, 1.0f / k->softmax(p, seen), seen);
-        memset(p + seen, 0, (step + t->all - seen) * sizeof *p);
+static size_t key_at(const own *o, size_t r, size_t h) {
+    const train_attn *a = &o->t->attn;
+    return r * o->ldk + h / (a->n_heads / a->n_kv_heads) * a->head_dim;
+}
+
+static float score(const own *o, size_t r, size_t h, size_t step) {
+    return o->scale *
+           train_dot(o->q + query_at(o, r, h), o->t->key[step] + key_at(o, r, h), o->t->attn.head_dim);
+}
+
+/* ---- forward ------------------------------------------------------------- */
+
+static void merge(const own *o, size_t r, size_t h) {
+    const specp_kernels *k = &o->c->kernels;
+    size_t d = o->t->attn.head_dim, step = o->t->step;
+    float *out = o->merged + query_at(o, r, h), *lse = o->merged_lse + r * o->t->attn.n_heads + h;
+    float p[TRAIN_EAGLE3_MAX_STEPS], most = *lse, sum = 0.0f;
+    p[0] = *lse;
+    for (size_t s = 1; s <= step; s++) {
+        p[s] = score(o, r, h, s);
+        most = p[s] > most ? p[s] : most;
+    }
+    for (size_t s = 0; s <= step; s++) {
+        p[s] = specp_expf(p[s] - most);
+        sum += p[s];
+    }
+    k->scale(out, p[0] / sum, d);
+    for (size_t s = 1; s <= step; s++) k->axpy(out, p[s] / sum, o->t->value[s] + key_at(o, r, h), d);
+    *lse = most + (sum < INFINITY ? (float)specp_log((double)sum) : sum);
+}
+
+static void merge_rows(void *arg, size_t begin, size_t end, unsigned thread) {
+    const own *o = arg;
+    (void)thread;
+    for (size_t r = begin; r < end; r++) {
+        for (size_t h = 0; h < o->t->attn.n_heads; h++) merge(o, r, h);
     }
 }
 
-static void tile_forward(const ttt *a, const tile *t, float *p, float *dp) {
-    size_t d = a->t->attn.head_dim, step = a->t->step;
-    float *out = a->out + t->q;
-    (void)dp;
-    probabilities(a, t, p);
-    train_gemm(false, false, t->n, d, t->all, 1.0f, p + step, a->ldp, a->t->value[0] + t->kv, a->ldk, 0.0f,
-               out, a->ldq);
-    for (size_t i = 0; i < t->n; i++) {
-        for (size_t s = 1; s <= step; s++)
-            a->c->kernels.axpy(out + i * a->ldq, p[i * a->ldp + s - 1], a->t->value[s] + t->own + i * a->ldk,
-                               d);
+void train_ttt_attention(const train_ctx *c, const train_ttt *t, const float *q, float *out, float *lse) {
+    own o = own_of(c, t, q);
+    o.merged = out;
+    o.merged_lse = lse;
+    train_attention(c, &t->attn, q, t->key[0], t->value[0], out, lse);
+    if (t->step > 0) train_each(c, t->attn.n_seqs * t->attn.seq, ROWS, merge_rows, &o);
+}
+
+/* ---- backward ------------------------------------------------------------ */
+
+static void own_back(const own *o, size_t r, size_t h) {
+    const specp_kernels *k = &o->c->kernels;
+    size_t d = o->t->attn.head_dim, at = query_at(o, r, h), kv = key_at(o, r, h);
+    const float *q = o->q + at, *dout = o->dout + at;
+    float delta = train_dot(o->out + at, dout, d), lse = o->lse[r * o->t->attn.n_heads + h];
+    for (size_t s = 1; s <= o->t->step; s++) {
+        float p = specp_expf(score(o, r, h, s) - lse);
+        float ds = o->scale * p * (train_dot(dout, o->t->value[s] + kv, d) - delta);
+        k->axpy(o->dvalue[s] + kv, p, dout, d);
+        k->axpy(o->dq + at, ds, o->t->key[s] + kv, d);
+        k->axpy(o->dkey[s] + kv, ds, q, d);
     }
 }
 
-/* From the gradient of the probabilities to that of the scores: ds = p (dp - sum p dp). */
-static void softmax_back(const float *p, float *dp, size_t n) {
-    float mean = train_dot(p, dp, n);
-    for (size_t i = 0; i < n; i++) dp[i] = p[i] * (dp[i] - mean);
-}
-
-static void tile_backward(const ttt *a, const tile *t, float *p, float *dp) {
-    size_t d = a->t->attn.head_dim, step = a->t->step, ldq = a->ldq, ldk = a->ldk, ldp = a->ldp;
-    const specp_kernels *k = &a->c->kernels;
-    const float *q = a->q + t->q, *dout = a->dout + t->q;
-    float *dq = a->dq + t->q, scale = 1.0f / sqrtf((float)d);
-    probabilities(a, t, p);
-    train_gemm(true, false, t->all, d, t->n, 1.0f, p + step, ldp, dout, ldq, 1.0f, a->dvalue[0] + t->kv, ldk);
-    train_gemm(false, true, t->n, t->all, d, 1.0f, dout, ldq, a->t->value[0] + t->kv, ldk, 0.0f, dp + step,
-               ldp);
-    for (size_t i = 0; i < t->n; i++) {
-        for (size_t s = 1; s <= step; s++) {
-            size_t own = t->own + i * ldk;
-            dp[i * ldp + s - 1] = train_dot(dout + i * ldq, a->t->value[s] + own, d);
-            k->axpy(a->dvalue[s] + own, p[i * ldp + s - 1], dout + i * ldq, d);
-        }
-        softmax_back(p + i * ldp, dp + i * ldp, step + t->all);
-    }
-    train_gemm(false, false, t->n, d, t->all, scale, dp + step, ldp, a->t->key[0] + t->kv, ldk, 0.0f, dq,
-               ldq);
-    train_gemm(true, false, t->all, d, t->n, scale, dp + step, ldp, q, ldq, 1.0f, a->dkey[0] + t->kv, ldk);
-    for (size_t i = 0; i < t->n; i++) {
-        for (size_t s = 1; s <= step; s++) {
-            size_t own = t->own + i * ldk;
-            k->axpy(dq + i * ldq, scale * dp[i * ldp + s - 1], a->t->key[s] + own, d);
-            k->axpy(a->dkey[s] + own, scale * dp[i * ldp + s - 1], q + i * ldq, d);
-        }
+/* All heads of a row: those that read one KV head add to the same gradients. */
+static void own_rows_back(void *arg, size_t begin, size_t end, unsigned thread) {
+    const own *o = arg;
+    (void)thread;
+    for (size_t r = begin; r < end; r++) {
+        for (size_t h = 0; h < o->t->attn.n_heads; h++) own_back(o, r, h);
     }
 }
 
-/* ---- pieces -------------------------------------------------------------- */
-
-/* All tiles of the heads that read KV head `item` % n_kv_heads of sequence `item` / n_kv_heads. */
-static void each_tile(const ttt *a, size_t item, unsigned thread,
-                      void (*fn)(const ttt *a, const tile *t, float *p, float *dp)) {
-    const train_attn *s = &a->t->attn;
-    size_t group = s->n_heads / s->n_kv_heads, kv = item % s->n_kv_heads;
-    size_t first = item / s->n_kv_heads * s->seq, n = train_ttt_scratch(s->seq, a->t->step);
-    float *p = a->t->scratch + thread * n;
-    for (size_t h = kv * group; h < (kv + 1) * group; h++) {
-        for (size_t r0 = 0; r0 < s->seq; r0 += TILE) {
-            tile t = {.q = (first + r0) * a->ldq + h * s->head_dim,
-                      .own = (first + r0) * a->ldk + kv * s->head_dim,
-                      .kv = first * a->ldk + kv * s->head_dim,
-                      .n = s->seq - r0 < TILE ? s->seq - r0 : TILE};
-            t.all = r0 + t.n;
-            fn(a, &t, p, p + n / 2);
-        }
-    }
-}
-
-static void forward(void *arg, size_t begin, size_t end, unsigned thread) {
-    for (size_t item = begin; item < end; item++) each_tile(arg, item, thread, tile_forward);
-}
-
-static void backward(void *arg, size_t begin, size_t end, unsigned thread) {
-    for (size_t item = begin; item < end; item++) each_tile(arg, item, thread, tile_backward);
-}
-
-void train_ttt_attention(const train_ctx *c, const train_ttt *t, const float *q, float *out) {
-    ttt a = ttt_of(c, t, q);
-    a.out = out;
-    train_each(c, t->attn.n_seqs * t->attn.n_kv_heads, 1, forward, &a);
-}
-
-void train_ttt_attention_back(const train_ctx *c, const train_ttt *t, const float *q, const float *dout,
-                              float *dq, float *const *dkey, float *const *dvalue) {
-    ttt a = ttt_of(c, t, q);
-    a.dout = dout;
-    a.dq = dq;
-    a.dkey = dkey;
-    a.dvalue = dvalue;
-    train_each(c, t->attn.n_seqs * t->attn.n_kv_heads, 1, backward, &a);
+void train_ttt_attention_back(const train_ctx *c, const train_ttt *t, const float *q, const float *out,
+                              const float *lse, const float *dout, float *dq, float *const *dkey,
+                              float *const *dvalue, float *scratch) {
+    own o = own_of(c, t, q);
+    size_t rows = t->attn.n_seqs * t->attn.seq, n = rows * o.ldk;
+    o.out = out;
+    o.lse = lse;
+    o.dout = dout;
+    o.dq = dq;
+    o.dkey = dkey;
+    o.dvalue = dvalue;
+    train_attention_back(c, &t->attn, q, t->key[0], t->value[0], out, lse, dout, dq, scratch, scratch + n);
+    c->kernels.add(dkey[0], scratch, n);
+    c->kernels.add(dvalue[0], scratch + n, n);
+    if (t->step > 0) train_each(c, rows, ROWS, own_rows_back, &o);
 }
