@@ -22,6 +22,7 @@ static const command commands[] = {
     {"corpus", cmd_corpus, "build, inspect, merge and shrink index snapshots"},
     {"profile", cmd_profile, "what a forward pass costs on this machine"},
     {"gate", cmd_gate, "recorded logits against this build's"},
+    {"report", cmd_report, "JSON reports as tables for documents"},
     {"train", cmd_train, "trains models, or makes them with random weights"},
     {"speed", cmd_speed, "speed and size of the suffix index"},
     {"help", cmd_help, "this page, a command's page, or the drafters"},

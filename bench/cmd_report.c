@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * specbench report: the JSON reports of run, replay and demo as tables in Markdown, for
+ * documents. Nothing is measured or computed here: what a table shows stands in the
+ * report under that name (docs/METRICS.md).
+ */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "commands.h"
+#include "format.h"
+#include "util.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- values --------------------------------------------------------------- */
+
+/* "ci95.tokens_per_step.0": a member of members; NULL where there is none. */
+static json_t *dig(json_t *from, const char *path) {
+    char name[64];
+    while (from && *path) {
+        size_t n = strcspn(path, ".");
+        if (n >= sizeof name) return NULL;
+        memcpy(name, path, n);
+        name[n] = '\0';
+        from = json_is_array(from) ? json_array_get(from, (size_t)strtoul(name, NULL, 10))
+                                   : json_object_get(from, name);
+        path += n + (path[n] == '.');
+    }
+    return from;
+}
+
+static double number(json_t *from, const char *path) {
+    json_t *v = dig(from, path);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static const char *text(json_t *from, const char *path, const char *otherwise) {
+    json_t *v = dig(from, path);
+    return json_is_string(v) ? json_string_value(v) : otherwise;
+}
+
+/* ---- a table ---------------------------------------------------------------- */
+
+typedef enum kind { REAL, RATIO, PERCENT, MICROSECONDS, INTERVAL, WHETHER } kind;
+
+static const struct column {
+    const char *title, *path;
+    kind kind;
+} column[] = {
+    {"hit %", "hit_rate", PERCENT},
+    {"top-1 %", "top1", PERCENT},
+    {"drafted / step", "drafted_per_step", RATIO},
+    {"kept %", "acceptance_rate", PERCENT},
+    {"tokens / step", "tokens_per_step", RATIO},
+    {"95%", "ci95.tokens_per_step", INTERVAL},
+    {"draft us", "draft_us.mean", MICROSECONDS},
+    {"update us", "update_us.mean", MICROSECONDS},
+    {"verify us", "verify_us.mean", MICROSECONDS},
+    {"speedup", "speedup", RATIO},
+    {"95%", "speedup_ci95", INTERVAL},
+    {"same", "identical", WHETHER},
+};
+
+/* Whether some run of the report has the column. */
+static bool wanted(json_t *runs, const struct column *c) {
+    size_t i;
+    json_t *run;
+    json_array_foreach(runs, i, run) {
+        json_t *v = dig(run, c->path);
+        if (v && !json_is_null(v)) return true;
+    }
+    return false;
+}
+
+static void cell(json_t *run, const struct column *c, FILE *out) {
+    double v = number(run, c->path);
+    const char *shown = "-";
+    fmt f;
+    if (c->kind == INTERVAL) {
+        json_t *pair = dig(run, c->path);
+        f = fmt_range(number(pair, "0"), number(pair, "1"));
+        if (!isnan(number(pair, "0"))) shown = f.text;
+    } else if (c->kind == WHETHER) {
+        json_t *same = dig(run, c->path);
+        shown = json_is_true(same) ? "yes" : json_is_false(same) ? "**NO**" : "-";
+    } else if (!isnan(v)) {
+        f = c->kind == PERCENT        ? fmt_percent(v)
+            : c->kind == MICROSECONDS ? fmt_real(v, v < 100 ? 1 : 0)
+                                      : fmt_ratio(v);
+        shown = f.text;
+    }
+    fprintf(out, " %s |", shown);
+}
+
+/* A drafter's name without the folders of its files, safe within a table. */
+static void drafter(const char *name, FILE *out) {
+    while (*name) {
+        size_t word = strcspn(name, ":+>(),=|");
+        const char *from = name;
+        for (size_t i = 0; i < word; i++)
+            if (name[i] == '/') from = name + i + 1;
+        bool list = strncmp(name, "0/", 2) == 0; /* a tree's paths are no file */
+        if (list) from = name;
+        fwrite(from, 1, word - (size_t)(from - name), out);
+        name += word;
+        if (*name == '|') fputc('\\', out);
+        if (*name) fputc(*name++, out);
+    }
+}
+
+static void law(json_t *report, FILE *out) {
+    double temperature = number(report, "settings.temperature"), batch = number(report, "settings.batch");
+    if (!isnan(temperature) && temperature > 0)
+        fprintf(out, ", temperature %g", temperature);
+    else if (!isnan(temperature))
+        fputs(", greedy", out);
+    if (!isnan(number(report, "settings.budget")))
+        fprintf(out, ", budget %.0f", number(report, "settings.budget"));
+    if (batch > 1) fprintf(out, ", batch %.0f", batch);
+}
+
+static void table(json_t *report, json_t *workload, FILE *out) {
+    const char *name = text(workload, "name", "");
+    json_t *runs = json_object_get(report, "runs"), *run;
+    size_t i;
+    double requests = number(workload, "requests");
+    fprintf(out, "\n**%s**: %.0f request%s, %.0f response tokens", name, requests, requests == 1 ? "" : "s",
+            number(workload, "response_tokens"));
+    law(report, out);
+    fputs("\n\n| drafter |", out);
+    for (size_t c = 0; c < COUNT(column); c++)
+        if (wanted(runs, &column[c])) fprintf(out, " %s |", column[c].title);
+    fputs("\n|---|", out);
+    for (size_t c = 0; c < COUNT(column); c++)
+        if (wanted(runs, &column[c])) fputs("---:|", out);
+    fputc('\n', out);
+    json_array_foreach(runs, i, run) {
+        if (strcmp(text(run, "workload", name), name) != 0) continue;
+        fputs("| ", out);
+        drafter(text(run, "drafter", "?"), out);
+        fputs(" |", out);
+        for (size_t c = 0; c < COUNT(column); c++)
+            if (wanted(runs, &column[c])) cell(run, &column[c], out);
+        fputc('\n', out);
+    }
+}
+
+/* Drafted nodes a step are not in the report, but both parts are. */
+static void add_drafted(json_t *runs) {
+    size_t i;
+    json_t *run;
+    json_array_foreach(runs, i, run) {
+        double steps = number(run, "steps"), drafted = number(run, "tokens_drafted");
+        if (steps > 0) json_object_set_new(run, "drafted_per_step", json_real(drafted / steps));
+    }
+}
+
+/* ---- files ------------------------------------------------------------------ */
+
+static json_t *read_report(const char *path) {
+    json_error_t error;
+    json_t *report = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!report) {
+        if (error.line > 0)
+            bench_complain("%s, line %d, column %d: %s; expected a JSON report", path, error.line,
+                           error.column, error.text);
+        else
+            bench_complain("%s: %s", path, error.text);
+        return NULL;
+    }
+    const char *schema = text(report, "schema", "none");
+    bool known = strcmp(schema, "specbench/1") == 0;
+    if (known && json_is_array(json_object_get(report, "runs")) &&
+        json_is_array(json_object_get(report, "workloads")))
+        return report;
+    bench_complain("%s: %s%.40s%s; expected a report of run, replay or demo, schema specbench/1", path,
+                   known ? "no runs" : "schema '", known ? "" : schema, known ? "" : "'");
+    json_decref(report);
+    return NULL;
+}
+
+typedef struct job {
+    json_t **report; /* (n) */
+    size_t n;
+} job;
+
+static int write_tables(FILE *out, void *user) {
+    const job *j = user;
+    for (size_t i = 0; i < j->n; i++) {
+        size_t k;
+        json_t *workload;
+        json_array_foreach(json_object_get(j->report[i], "workloads"), k, workload)
+            table(j->report[i], workload, out);
+    }
+    return ferror(out) ? -1 : 0;
+}
+
+static int emit(const job *j, const char *output) {
+    spec_message why = {""};
+    if (!output) {
+        (void)write_tables(stdout, (void *)j);
+        return EXIT_DONE;
+    }
+    if (bench_write_file(output, write_tables, (void *)j, &why) == SPEC_OK) return EXIT_DONE;
+    bench_complain("-o: %s", why.text);
+    return EXIT_USAGE;
+}
+
+int cmd_report(int argc, char **argv) {
+    const char *output = NULL;
+    cli_list files = {0};
+    const cli_option option[] = {
+        {'o', "output", "FILE", CLI_TEXT, &output, "where to (default: standard output)", 0, 0, NULL},
+    };
+    const cli_command c = {"report",
+                           "FILE...",
+                           "Prints the JSON reports of run, replay and demo as tables in Markdown, one for\n"
+                           "each workload. docs/METRICS.md says what the columns mean.",
+                           option,
+                           COUNT(option),
+                           "  specbench run -m model.gguf -p prompts.jsonl -d suffix --json a.json\n"
+                           "  specbench report a.json -o tables.md\n",
+                           1,
+                           SIZE_MAX,
+                           "expected a JSON report"};
+    int rc = cli_parse(&c, argc, argv, &files);
+    if (rc == CLI_RUN) rc = cli_check_output(&c, "-o", output, files.item, files.n);
+    int code = rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
+    job j = {.report = rc == CLI_RUN ? calloc(files.n, sizeof *j.report) : NULL};
+    bool good = j.report != NULL;
+    for (size_t i = 0; good && i < files.n; i++) {
+        good = (j.report[i] = read_report(files.item[i])) != NULL;
+        if (good) add_drafted(json_object_get(j.report[j.n++], "runs"));
+    }
+    if (good) code = emit(&j, output);
+    for (size_t i = 0; i < j.n; i++) json_decref(j.report[i]);
+    free(j.report);
+    cli_list_free(&files);
+    return code;
+}

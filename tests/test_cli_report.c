@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* specbench report: the figures of JSON reports as tables in Markdown. */
+#include "cli_run.h"
+
+#include <string.h>
+
+#define REPORT                                                                                               \
+    "{\"schema\":\"specbench/1\",\"settings\":{\"budget\":8,\"batch\":2,\"temperature\":0.5},"               \
+    "\"workloads\":[{\"name\":\"a\",\"requests\":6,\"response_tokens\":360},"                                \
+    "{\"name\":\"b\",\"requests\":1,\"response_tokens\":2}],\"runs\":["                                      \
+    "{\"drafter\":\"plain\",\"workload\":\"a\",\"steps\":10,\"tokens_drafted\":0,\"hit_rate\":0,"            \
+    "\"top1\":null,\"tokens_per_step\":1},"                                                                  \
+    "{\"drafter\":\"union:eagle3:x/y.z/e.gguf,k=2+suffix:corpus=/c/d|e+medusa:m,tree=0/1/00\","              \
+    "\"workload\":\"a\",\"steps\":10,\"tokens_drafted\":25,\"hit_rate\":0.5,\"top1\":0.25,"                  \
+    "\"acceptance_rate\":0.125,\"tokens_per_step\":2.5,\"ci95\":{\"tokens_per_step\":[2.25,2.75]},"          \
+    "\"draft_us\":{\"mean\":12.75},\"verify_us\":{\"mean\":1234.5},\"speedup\":1.75,"                        \
+    "\"speedup_ci95\":[1.5,2],\"identical\":false},"                                                         \
+    "{\"drafter\":\"pld\",\"workload\":\"b\",\"steps\":1,\"tokens_drafted\":0,\"tokens_per_step\":2}]}"
+
+static void test_the_tables(void **state) {
+    (void)state;
+    cli_write("r.json", REPORT);
+    cli_expect(
+        "report @/r.json", 0,
+        "\n**a**: 6 requests, 360 response tokens, temperature 0.5, budget 8, batch 2\n\n"
+        "| drafter | hit % | top-1 % | drafted / step | kept % | tokens / step | 95% | draft us | "
+        "verify us | speedup | 95% | same |\n"
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        "| plain | 0.0 | - | 0.00 | - | 1.00 | - | - | - | - | - | - |\n"
+        "| union:eagle3:e.gguf,k=2+suffix:corpus=d\\|e+medusa:m,tree=0/1/00 | 50.0 | 25.0 | 2.50 | 12.5 | "
+        "2.50 | 2.25-2.75 | 12.8 | 1234 | 1.75 | 1.50-2.00 | **NO** |\n"
+        "\n**b**: 1 request, 2 response tokens",
+        "");
+    cli_expect("report @/r.json @/r.json -o @/t.md", 0, "", "");
+    cli_expect("report @/t.md", 2, "", "t.md, line ");
+}
+
+/* What the other commands write is what this one reads. */
+static void test_a_replay(void **state) {
+    (void)state;
+    cli_expect("replay @/good.jsonl -d pld -d suffix -q --json @/x.json", 0, "", "");
+    cli_expect("report @/x.json", 0, "| pld |", "");
+    cli_expect("report @/x.json", 0, "good", "");
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    cli_write("cut.json", "{\"schema\":");
+    cli_write("foreign.json", "{\"schema\":\"other/7\"}");
+    cli_write("bare.json", "{\"schema\":\"specbench/1\",\"runs\":3}");
+    cli_write("list.json", "[]");
+    cli_expect("report", 2, "", "expected a JSON report");
+    cli_expect("report @/none.json", 2, "", "none.json");
+    cli_expect("report @/cut.json", 2, "", "cut.json, line 1");
+    cli_expect("report @/foreign.json", 2, "", "other/7");
+    cli_expect("report @/bare.json", 2, "", "no runs");
+    cli_expect("report @/list.json", 2, "", "schema 'none'");
+    cli_write("r.json", REPORT);
+    cli_expect("report @/r.json -o @/r.json", 2, "", "r.json");
+    cli_expect("report @/r.json -o @/none/t.md", 2, "", "-o");
+    cli_expect("report @/r.json -o /dev/full", 2, "", "-o");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_tables),
+        cmocka_unit_test(test_a_replay),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
+}
