@@ -43,7 +43,7 @@ static int generate(session *s, uint64_t requests) {
     return rc == SPEC_OK ? workload_demo(&s->workload, &s->n_workloads, &w) : rc;
 }
 
-static int run(session *s, uint64_t requests) {
+static int run(session *s, uint64_t requests, const char *models) {
     int rc = generate(s, requests);
     if (rc != SPEC_OK) {
         bench_complain("demo: %s", spec_strerror(rc));
@@ -54,13 +54,14 @@ static int run(session *s, uint64_t requests) {
     FILE *out = jout_tables(s->json);
     fprintf(out, "\nHow to read it: tokens that one run of the model yields; 1.00 is plain decoding,\n"
                  "2.00 takes half the runs. 'specbench demo --full': rates, costs and intervals.\n");
-    return demo_live(out, s->seed);
+    return demo_live(out, models, s->seed);
 }
 
 int cmd_demo(int argc, char **argv) {
     session s;
     bool full = false;
     uint64_t requests = WORKLOAD_REQUESTS;
+    const char *models = NULL;
     session_init(&s, "demo");
     const cli_option option[] = {
         {'d', "drafter", "DRAFTER", CLI_LIST, &s.drafters, "as for replay; repeatable. Default: all", 0, 0,
@@ -70,6 +71,7 @@ int cmd_demo(int argc, char **argv) {
         {'n', "requests", "N", CLI_NUMBER, &requests, "of each kind (default 120)", 1, 1000000, NULL},
         {0, "seed", "N", CLI_NUMBER, &s.seed, "another seed, other requests (default 1)", 1, INT64_MAX, NULL},
         {0, "full", NULL, CLI_FLAG, &full, "all tables of replay, kind by kind", 0, 0, NULL},
+        {0, "models", "DIR", CLI_TEXT, &models, "target, draft model and heads of the live part", 0, 0, NULL},
         {'j', "json", "FILE", CLI_TEXT, &s.json, "also write a JSON report; -: to stdout, tables to stderr",
          0, 0, NULL},
         {'q', "quiet", NULL, CLI_FLAG, &s.quiet, "no tables and no progress line", 0, 0, NULL},
@@ -77,7 +79,7 @@ int cmd_demo(int argc, char **argv) {
     const cli_command c = {"demo", "", about, option, COUNT(option), examples, 0, 0, NULL};
     int rc = cli_parse(&c, argc, argv, &s.trace_files);
     s.overview_only = !full;
-    int code = rc == CLI_RUN ? run(&s, requests) : rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
+    int code = rc == CLI_RUN ? run(&s, requests, models) : rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
     session_release(&s);
     return code;
 }

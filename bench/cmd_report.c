@@ -96,19 +96,12 @@ static void cell(json_t *run, const struct column *c, FILE *out) {
     fprintf(out, " %s |", shown);
 }
 
-/* A drafter's name without the folders of its files, safe within a table. */
+/* A drafter's name, safe within a table. */
 static void drafter(const char *name, FILE *out) {
-    while (*name) {
-        size_t word = strcspn(name, ":+>(),=|");
-        const char *from = name;
-        for (size_t i = 0; i < word; i++)
-            if (name[i] == '/') from = name + i + 1;
-        bool list = strncmp(name, "0/", 2) == 0; /* a tree's paths are no file */
-        if (list) from = name;
-        fwrite(from, 1, word - (size_t)(from - name), out);
-        name += word;
-        if (*name == '|') fputc('\\', out);
-        if (*name) fputc(*name++, out);
+    char shown[512];
+    for (const char *c = fmt_drafter(name, shown, sizeof shown); *c; c++) {
+        if (*c == '|') fputc('\\', out);
+        fputc(*c, out);
     }
 }
 

@@ -6,8 +6,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Makes a small model in a temporary file, decodes a few prompts on it with drafters
- * and without, and prints the table. Returns an exit code. */
-int demo_live(FILE *out, uint64_t seed);
+/* Decodes requests on the trained model in `models` (NULL: the one that comes with the program, else
+ * a small one made in a temporary file) with drafters and without, and prints the table. Returns an
+ * exit code. */
+int demo_live(FILE *out, const char *models, uint64_t seed);
 
 #endif

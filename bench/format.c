@@ -74,3 +74,27 @@ void table_rule(FILE *out, int width) {
     for (int i = 0; i < width; i++) fputc('-', out);
     fputc('\n', out);
 }
+
+/* How much of a word of a drafter's text are folders; a list of paths in a tree, 0/1/00, has none. */
+static size_t folders(const char *word, size_t n) {
+    if (strspn(word, "0123456789/") >= n) return 0;
+    while (n > 0 && word[n - 1] != '/') n--;
+    return n;
+}
+
+const char *fmt_drafter(const char *drafter, char *buf, size_t size) {
+    size_t n = 0;
+    while (*drafter) {
+        size_t word = strcspn(drafter, ":+>(),=");
+        size_t end = word + (drafter[word] != '\0'); /* what stands behind it as well */
+        for (size_t i = folders(drafter, word); i < end && n + 1 < size; i++) buf[n++] = drafter[i];
+        drafter += end;
+    }
+    buf[n] = '\0';
+    return buf;
+}
+
+void table_drafter(FILE *out, const char *drafter) {
+    char name[512];
+    table_name(out, fmt_drafter(drafter, name, sizeof name));
+}

@@ -3,6 +3,7 @@
 #ifndef BENCH_FORMAT_H
 #define BENCH_FORMAT_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -26,6 +27,12 @@ const char *fmt_plural(uint64_t n);
 
 /* Prints the first column. A name that is too long gets a line of its own. */
 void table_name(FILE *out, const char *name);
+
+/* A drafter's text without the folders of its files, into buf; cut where it is too long. */
+const char *fmt_drafter(const char *drafter, char *buf, size_t size);
+
+/* The first column with a drafter so. */
+void table_drafter(FILE *out, const char *drafter);
 
 /* A row of dashes. */
 void table_rule(FILE *out, int width);

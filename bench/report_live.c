@@ -59,7 +59,7 @@ static void speed_table(const live *s, FILE *out) {
     for (size_t i = 0; i < s->n_runs; i++) {
         const live_run *r = &s->run[i];
         const metrics_cell *c = &r->run.m.total;
-        table_name(out, r->drafter);
+        table_drafter(out, r->drafter);
         fprintf(out, "%8s%8s%12s%9s%6s%6s%6s%5s\n", fmt_real(r->tokens_per_second, 1).text,
                 fmt_ratio(r->speedup).text, i ? fmt_range(r->speedup_ci95[0], r->speedup_ci95[1]).text : "-",
                 fmt_real(metrics_tokens_per_step(c), 2).text, fmt_percent(metrics_hit_rate(c)).text,
@@ -84,7 +84,7 @@ static void draft_table(const live *s, FILE *out) {
         const live_run *r = &s->run[i];
         const metrics *m = &r->run.m;
         const metrics_cell *c = &m->total;
-        table_name(out, r->drafter);
+        table_drafter(out, r->drafter);
         fprintf(out, "%9s%9s%8s%8s%8s%9s%9s\n", fmt_real(share(c->drafted, c->steps), 1).text,
                 fmt_real(metrics_accepted_per_step(c), 2).text, fmt_percent(metrics_acceptance_rate(c)).text,
                 fmt_percent(metrics_tokens_per_step(c) / s->copy_limit).text, fmt_ratio(r->break_even).text,
@@ -99,7 +99,7 @@ static void cost_table(const live *s, FILE *out) {
     for (size_t i = 0; i < s->n_runs; i++) {
         const live_run *r = &s->run[i];
         const engine_run *e = &r->run;
-        table_name(out, r->drafter);
+        table_drafter(out, r->drafter);
         fprintf(out, "%9s%9s%9s%15s\n", fmt_real(e->verify.p50 / 1e6, 2).text,
                 fmt_real(e->verify.p99 / 1e6, 2).text, fmt_percent(share(verify_sum(e), e->decode_ns)).text,
                 fmt_ratio(r->speedup_total).text);

@@ -52,7 +52,7 @@ static void acceptance_table(const session *s, size_t w, FILE *out) {
         const session_run *r = session_at(s, w, d);
         const metrics_cell *c = &r->m.total;
         double tps = metrics_tokens_per_step(c);
-        table_name(out, r->drafter);
+        table_drafter(out, r->drafter);
         fprintf(out, "%9s%12s%6s%6s%6s%7s%6s%8s\n", fmt_real(tps, 2).text,
                 fmt_range(c->ci95[0], c->ci95[1]).text, fmt_percent(metrics_hit_rate(c)).text,
                 fmt_percent(metrics_top1(c)).text, fmt_percent(metrics_acceptance_rate(c)).text,
@@ -70,7 +70,7 @@ static void cost_table(const session *s, size_t w, FILE *out) {
     for (size_t d = 0; d < s->drafters.n; d++) {
         const session_run *r = session_at(s, w, d);
         const metrics *m = &r->m;
-        table_name(out, r->drafter);
+        table_drafter(out, r->drafter);
         fprintf(out, "%9s%9s%9s%10s%10s%13s\n", fmt_real(m->draft.p50 / 1000, 2).text,
                 fmt_real(m->draft.p99 / 1000, 2).text, fmt_real(m->draft.mean / 1000, 2).text,
                 fmt_real(m->update.mean * (double)m->total.steps / (double)m->total.out, 0).text,
