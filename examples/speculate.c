@@ -6,6 +6,10 @@
  *
  *     speculate MODEL [PROMPT] [DRAFTER]
  *     speculate model.gguf "Once upon a time" suffix
+ *     speculate model.gguf "Once upon a time" "union:suffix+eagle3:head.safetensors"
+ *
+ * Drafters that run a model of their own, or heads on this one's hidden states, are opened with
+ * an environment; what they need of each pass they say themselves (spec_needs).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +28,8 @@ typedef struct decoder {
     spec_detokenizer *text;
     spec_drafter *drafter;
     spec_sequence *sequence;
+    spec_needs needs; /* of the drafter: hidden states, or nothing */
+    uint32_t dim;     /* of a hidden state */
     spec_request *request;
     spec_tree tree;
     spec_token prompt[MAX_PROMPT];
@@ -33,11 +39,24 @@ typedef struct decoder {
     spec_message why;
 } decoder;
 
+static int open_drafter(decoder *d, const char *drafter) {
+    spec_target_info model = {.size = sizeof model};
+    spec_lm lm;
+    spec_target_get_info(d->target, &model);
+    spec_target_lm(d->target, &lm);
+    spec_drafter_env env = {.size = sizeof env, .target = &lm, .open_model = spec_target_open_lm};
+    int rc = spec_drafter_open_env(&d->drafter, drafter, &env, NULL, &d->why);
+    if (rc != SPEC_OK) return rc;
+    spec_drafter_needs(d->drafter, &d->needs);
+    d->dim = (uint32_t)model.dim;
+    return SPEC_OK;
+}
+
 static int open_all(decoder *d, const char *model, const char *drafter) {
     int rc = spec_target_open(&d->target, model, NULL, NULL, &d->why);
     if (rc == SPEC_OK) rc = spec_tokenizer_open(&d->tokenizer, spec_target_tensors(d->target), NULL, &d->why);
     if (rc == SPEC_OK) rc = spec_detokenizer_new(&d->text, d->tokenizer, SPEC_DETOKENIZE_SKIP_SPECIAL);
-    if (rc == SPEC_OK) rc = spec_drafter_open(&d->drafter, drafter, NULL, &d->why);
+    if (rc == SPEC_OK) rc = open_drafter(d, drafter);
     if (rc == SPEC_OK) rc = spec_sequence_new(&d->sequence, d->target, 0);
     return rc == SPEC_OK ? spec_tree_init(&d->tree, BUDGET, 0, 0, NULL) : rc;
 }
@@ -52,6 +71,26 @@ static void close_all(decoder *d) {
     spec_tree_release(&d->tree, NULL);
 }
 
+/* Runs the prompt, and tells a drafter that wants them its hidden states. */
+static int run_prompt(decoder *d) {
+    int told = d->needs.prompt_taps;
+    spec_forward_item item = {
+        .sequence = d->sequence, .tokens = d->prompt, .n_tokens = d->n_prompt - 1, .all_rows = told};
+    spec_forward_args args = {.size = sizeof args,
+                              .no_logits = 1,
+                              .n_taps = told ? d->needs.n_taps : 0,
+                              .tap_layer = d->needs.tap_layer};
+    spec_forward_out out;
+    int rc = spec_target_forward(d->target, &item, 1, &args, &out, &d->why);
+    if (rc != SPEC_OK || !told) return rc;
+    spec_outcome outcome = {.size = sizeof outcome,
+                            .n_rows = out.n_rows,
+                            .n_taps = d->needs.n_taps,
+                            .hidden_dim = d->dim,
+                            .hidden = out.hidden};
+    return spec_request_observe(d->request, &outcome);
+}
+
 /* All of the prompt but its last token goes through the model here; that one is the
  * first to be fed together with a draft. */
 static int begin(decoder *d, const char *prompt) {
@@ -63,16 +102,10 @@ static int begin(decoder *d, const char *prompt) {
     spec_target_get_info(d->target, &model);
     d->limit = d->n_prompt < model.context ? model.context - d->n_prompt : 1;
     if (d->limit > MAX_TOKENS) d->limit = MAX_TOKENS;
-    if (d->n_prompt > 1) {
-        spec_forward_item item = {.sequence = d->sequence, .tokens = d->prompt, .n_tokens = d->n_prompt - 1};
-        spec_forward_args args = {.size = sizeof args, .no_logits = 1};
-        spec_forward_out out;
-        rc = spec_target_forward(d->target, &item, 1, &args, &out, &d->why);
-        if (rc != SPEC_OK) return rc;
-    }
     spec_request_info info = {
         .size = sizeof info, .prompt = d->prompt, .n_prompt = d->n_prompt, .max_new_tokens = d->limit};
-    return spec_request_begin(d->drafter, &info, &d->request);
+    rc = spec_request_begin(d->drafter, &info, &d->request);
+    return rc == SPEC_OK && d->n_prompt > 1 ? run_prompt(d) : rc;
 }
 
 /* Prints a token; 1 when the text ends with it. */
@@ -89,6 +122,8 @@ static int show(decoder *d, spec_token token) {
 static int step(decoder *d, spec_token *last, int *done) {
     spec_propose_args args = {.size = sizeof args};
     spec_forward_item item = {.sequence = d->sequence, .tokens = last, .n_tokens = 1, .tree = &d->tree};
+    spec_forward_args taps = {
+        .size = sizeof taps, .n_taps = d->needs.n_taps, .tap_layer = d->needs.tap_layer};
     spec_forward_out out;
     int32_t path[BUDGET];
     uint8_t accepted[BUDGET] = {0};
@@ -96,7 +131,7 @@ static int step(decoder *d, spec_token *last, int *done) {
     size_t n = 0;
 
     int rc = spec_request_propose(d->request, &args, &d->tree);
-    if (rc == SPEC_OK) rc = spec_target_forward(d->target, &item, 1, NULL, &out, &d->why);
+    if (rc == SPEC_OK) rc = spec_target_forward(d->target, &item, 1, &taps, &out, &d->why);
     if (rc == SPEC_OK) rc = spec_verify_greedy(&d->tree, out.argmax + out.row[0], path, &n, last);
     if (rc == SPEC_OK) rc = spec_sequence_accept(d->sequence, path, n);
     if (rc != SPEC_OK) return rc;
@@ -112,7 +147,10 @@ static int step(decoder *d, spec_token *last, int *done) {
                             .n_committed = n + 1,
                             .tree = &d->tree,
                             .accepted = accepted,
-                            .n_rows = d->tree.n + 1};
+                            .n_rows = d->tree.n + 1,
+                            .n_taps = d->needs.n_taps,
+                            .hidden_dim = d->dim,
+                            .hidden = out.hidden};
     return *done ? SPEC_OK : spec_request_observe(d->request, &outcome);
 }
 
