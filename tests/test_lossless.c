@@ -19,7 +19,7 @@
 
 /* Every drafter, in forms that disagree with the model often
  * (random), always agree (oracle), branch (suffix), and in between. {medusa} and {eagle3} are
- * files of heads with random weights, {target} is the target's own. */
+ * files of heads with random weights, {small} is another model, {target} is the target's own. */
 static const char *const drafters[] = {
     "oracle",
     "random:width=3,len=3",
@@ -34,7 +34,10 @@ static const char *const drafters[] = {
     "union:recycle+random:width=2,len=2",
     "cascade:suffix>ngram-cache,tau=1",
     "cascade:recycle>pld,tau=0.5",
-    "model:{target},len=3",
+    "model:{target},len=3,min_prob=0",
+    "model:{small},len=4,k=3,beam=2,min_prob=0.001",
+    "union:suffix+model:{target},k=2,min_prob=0.01",
+    "cascade:suffix>model:{small},tau=1",
     "medusa:{medusa}",
     "eagle3:{eagle3}",
     "union:oracle+medusa:{medusa}+eagle3:{eagle3}", /* so that heads see drafts that are accepted */
@@ -59,10 +62,10 @@ typedef struct world {
     char model[256];
 } world;
 
-/* Heads for a target. */
+/* Heads and a draft model for a target. */
 typedef struct heads {
     support_tmp tmp;
-    char medusa[256], eagle3[256];
+    char medusa[256], eagle3[256], small[256];
     const char *target; /* its own file */
 } heads;
 
@@ -110,6 +113,15 @@ static spec_target *open_target(const world *w, unsigned threads) {
     return t;
 }
 
+static void make_small(heads *h, size_t vocab) {
+    char shape[96];
+    spec_message why = {""};
+    random_model m = {.shape = shape, .type = "F32", .seed = support_seed() + 1};
+    snprintf(shape, sizeof shape, "dim=32,layers=1,heads=2,kv=2,hidden=64,vocab=%zu,context=512", vocab);
+    support_tmp_path(&h->tmp, "small.gguf", h->small, sizeof h->small);
+    if (random_model_write(h->small, &m, &why) != SPEC_OK) fail_msg("%s", why.text);
+}
+
 static void make_heads(heads *h, const spec_target *t) {
     spec_target_info info = {.size = sizeof info};
     support_rng rng = support_rng_new(support_seed(), 2);
@@ -125,13 +137,15 @@ static void make_heads(heads *h, const spec_target *t) {
     m.layers = "[0, 1, 2]";
     m.sharp = 8;
     eagle3_make(support_tmp_path(&h->tmp, "eagle3", h->eagle3, sizeof h->eagle3), &m, &rng);
+    make_small(h, info.vocab);
 }
 
 /* The drafter with the files in place. */
 static void fill_in(char *out, size_t size, const char *drafter, const heads *h) {
     const struct {
         const char *name, *path;
-    } file[] = {{"{medusa}", h->medusa}, {"{eagle3}", h->eagle3}, {"{target}", h->target}};
+    } file[] = {
+        {"{medusa}", h->medusa}, {"{eagle3}", h->eagle3}, {"{small}", h->small}, {"{target}", h->target}};
     size_t n = 0;
     while (*drafter) {
         size_t k = 0;
@@ -171,7 +185,7 @@ static void compare(const engine_run *plain, const engine_run *with, const char 
     size_t where = 0, at = 0;
     if (!engine_same(plain, with, &where, &at))
         fail_msg("%s differs: response %zu, token %zu", drafter, where, at);
-    bool right = strcmp(drafter, "oracle") == 0 || (greedy && strncmp(drafter, "model:", 6) == 0);
+    bool right = strcmp(drafter, "oracle") == 0 || (greedy && strncmp(drafter, "model:{target}", 14) == 0);
     if (right) assert_true(with->m.total.steps * 3 < plain->m.total.steps);
 }
 
