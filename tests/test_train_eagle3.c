@@ -294,6 +294,33 @@ static void test_it_learns(void **state) {
     eagle3_case_free(&c);
 }
 
+/* Operations of products, counted where they are done: backward has twice as many as forward. */
+static void test_times(void **state) {
+    (void)state;
+    eagle3_case c;
+    eagle3_case_make(&c, &small, 3, 8, true, 75);
+    train_eagle3 *m = eagle3_case_head(&c, NULL);
+    const double rows = 24, steps = 3, dim = 8, q = 24, kv = 12;
+    eagle3_case_run(m, &c.batch, true, NULL);
+    const double *flop = m->times.flop;
+    uint64_t ns = 0;
+    for (size_t i = 0; i < TRAIN_TIMES; i++) ns += m->times.ns[i];
+    assert_true(ns > 0);
+    assert_true(flop[TRAIN_FORWARD_EMBED] == 2 * rows * dim * 3 * dim);
+    assert_true(flop[TRAIN_BACKWARD_EMBED] == flop[TRAIN_FORWARD_EMBED]); /* the taps want no gradient */
+    assert_true(flop[TRAIN_FORWARD_QKV] == steps * 2 * rows * 2 * dim * (q + 2 * kv));
+    assert_true(flop[TRAIN_BACKWARD_QKV] == 2 * flop[TRAIN_FORWARD_QKV]);
+    assert_true(flop[TRAIN_FORWARD_O] == steps * 2 * rows * dim * q);
+    assert_true(flop[TRAIN_BACKWARD_O] == 2 * flop[TRAIN_FORWARD_O]);
+    assert_true(flop[TRAIN_FORWARD_FFN] == steps * 2 * rows * dim * 3 * 10);
+    assert_true(flop[TRAIN_BACKWARD_FFN] == 2 * flop[TRAIN_FORWARD_FFN]);
+    assert_true(flop[TRAIN_BACKWARD_HEAD] == steps * 4 * rows * dim * 14);
+    assert_true(flop[TRAIN_FORWARD_HEAD] == steps * 2 * rows * dim * 14 + 2 * rows * dim * 23);
+    assert_true(flop[TRAIN_FORWARD_ATTENTION] == 2 * 3 * 8 * q * (3 * 9 + 2 + 4));
+    train_eagle3_free(m);
+    eagle3_case_free(&c);
+}
+
 static void test_init(void **state) {
     (void)state;
     eagle3_case c;
@@ -449,10 +476,10 @@ int main(void) {
         cmocka_unit_test(test_recorded_steps), cmocka_unit_test(test_recorded_accumulation),
         cmocka_unit_test(test_differences),    cmocka_unit_test(test_differences_of_many_rows),
         cmocka_unit_test(test_draft_vocab),    cmocka_unit_test(test_same_inputs_same_bits),
-        cmocka_unit_test(test_it_learns),      cmocka_unit_test(test_init),
-        cmocka_unit_test(test_nothing_counts), cmocka_unit_test(test_nan_shows),
-        cmocka_unit_test(test_bad_sizes),      cmocka_unit_test(test_bad_batches),
-        cmocka_unit_test(test_refused_memory),
+        cmocka_unit_test(test_it_learns),      cmocka_unit_test(test_times),
+        cmocka_unit_test(test_init),           cmocka_unit_test(test_nothing_counts),
+        cmocka_unit_test(test_nan_shows),      cmocka_unit_test(test_bad_sizes),
+        cmocka_unit_test(test_bad_batches),    cmocka_unit_test(test_refused_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

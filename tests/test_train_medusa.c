@@ -201,6 +201,25 @@ static void test_it_learns(void **state) {
     train_medusa_free(m);
 }
 
+/* Operations of products, counted where they are done. */
+static void test_times(void **state) {
+    (void)state;
+    medusa_case c;
+    medusa_case_make(&c, &small, 2, 6, 8);
+    train_medusa *m = medusa_case_heads(&c, NULL);
+    const double rows = 12, dim = 32, vocab = 40, heads = 3;
+    medusa_case_run(m, &c, true, NULL);
+    const double *flop = m->times.flop;
+    assert_true(flop[TRAIN_FORWARD_FFN] == heads * 2 * 2 * rows * dim * (dim + 1)); /* two layers */
+    assert_true(flop[TRAIN_BACKWARD_FFN] ==
+                heads * 2 * rows * dim * (3 * dim + 2)); /* the first's input is frozen */
+    assert_true(flop[TRAIN_FORWARD_HEAD] == heads * 2 * rows * dim * vocab);
+    assert_true(flop[TRAIN_BACKWARD_HEAD] == 2 * flop[TRAIN_FORWARD_HEAD]);
+    assert_true(m->times.ns[TRAIN_FORWARD_HEAD] > 0 && m->times.ns[TRAIN_LOSS] > 0);
+    train_medusa_free(m);
+    medusa_case_free(&c);
+}
+
 static void test_no_labels(void **state) {
     (void)state;
     float hidden[8 * 32] = {0};
@@ -449,6 +468,7 @@ int main(void) {
         cmocka_unit_test(test_differences_of_many_rows),
         cmocka_unit_test(test_same_inputs_same_bits),
         cmocka_unit_test(test_it_learns),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_no_labels),
         cmocka_unit_test(test_nan_shows),
         cmocka_unit_test(test_saving),

@@ -30,6 +30,7 @@
 
 #include "train_ops.h"
 #include "train_save.h"
+#include "train_times.h"
 
 #define TRAIN_EAGLE3_MAX_STEPS 16
 #define TRAIN_EAGLE3_STEPS     7   /* the paper's */
@@ -57,6 +58,7 @@ typedef struct train_eagle3 {
     const float *embedding;         /* (vocab, dim) borrowed */
     struct train_eagle3_acts *acts; /* private: what a micro-batch needs, sized once */
     train_ctx ctx;
+    train_times times; /* of all micro-batches so far; fc counts as embedding, the target's logits as head */
     spec_allocator alloc;
 } train_eagle3;
 

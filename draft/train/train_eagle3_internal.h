@@ -24,6 +24,11 @@ enum train_eagle3_view {
     EAGLE3_VIEWS
 };
 
+/* Floating-point operations of a product with `weights` weights. */
+static inline double train_eagle3_flop(size_t rows, size_t weights) {
+    return 2.0 * (double)rows * (double)weights;
+}
+
 /* ---- a micro-batch's buffers (train_eagle3_acts.c) ------------------------ */
 
 /* What a step keeps for the backward pass. All are (max_rows, ..). */

@@ -71,10 +71,13 @@ void train_eagle3_targets(train_eagle3 *m, const train_eagle3_batch *b) {
     for (; t.first < rows; t.first += EAGLE3_HEAD_ROWS) {
         size_t n = rows - t.first < EAGLE3_HEAD_ROWS ? rows - t.first : EAGLE3_HEAD_ROWS;
         t.logits = b->logits ? b->logits + t.first * vocab : m->acts->logits;
-        if (!b->logits)
+        if (!b->logits) {
             train_linear(&m->ctx, b->hidden + t.first * dim, b->output, m->acts->logits, n, dim, vocab,
                          false);
+            train_times_lap(&m->times, TRAIN_FORWARD_HEAD, train_eagle3_flop(n, dim * vocab));
+        }
         train_each(&m->ctx, n, ROWS, target_rows, &t);
+        train_times_lap(&m->times, TRAIN_LOSS, 0.0);
     }
 }
 

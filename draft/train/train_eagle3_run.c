@@ -26,6 +26,17 @@ static float *grad_of(const train_eagle3 *m, enum train_eagle3_view v) {
     return m->p.grad + m->p.view[v].offset;
 }
 
+static void lap(train_eagle3 *m, enum train_time part, double flop) {
+    train_times_lap(&m->times, part, flop);
+}
+
+static double flop(size_t rows, size_t weights) { return train_eagle3_flop(rows, weights); }
+
+/* Of one of attention's products: a query sees the keys up to its own, and j more. */
+static double attention_flop(const train_attn *a, size_t j) {
+    return (double)(a->n_seqs * a->n_heads * a->head_dim) * (double)a->seq * (double)(a->seq + 1 + 2 * j);
+}
+
 /* ---- pairs --------------------------------------------------------------- */
 
 typedef struct pairs {
@@ -110,24 +121,33 @@ static void step_forward(train_eagle3 *m, const train_eagle3_batch *b, size_t j)
     size_t rows = b->n_seqs * b->seq, dim = s->dim, ff = s->n_ff;
     size_t q = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
     make_pairs(m, b, j);
+    lap(m, TRAIN_FORWARD_NORM, 0.0);
     train_linear(c, a->pair, value_of(m, EAGLE3_Q), k->q, rows, 2 * dim, q, false);
     train_linear(c, a->pair, value_of(m, EAGLE3_K), k->k, rows, 2 * dim, kv, false);
     train_linear(c, a->pair, value_of(m, EAGLE3_V), k->v, rows, 2 * dim, kv, false);
+    lap(m, TRAIN_FORWARD_QKV, flop(rows, 2 * dim * (q + 2 * kv)));
     rotate(m, b, j, k->q, s->n_heads, false);
     rotate(m, b, j, k->k, s->n_kv_heads, false);
+    lap(m, TRAIN_FORWARD_ROPE, 0.0);
     train_ttt at = attention_of(m, b, j);
     train_ttt_attention(c, &at, k->q, k->attn, k->lse);
+    lap(m, TRAIN_FORWARD_ATTENTION, 2.0 * attention_flop(&at.attn, j));
     if (s->norm_before_residual)
         take_half(a->pair, 1, k->mid, rows, dim);
     else
         memcpy(k->mid, a->f[j], rows * dim * sizeof *k->mid);
     train_linear(c, k->attn, value_of(m, EAGLE3_O), k->mid, rows, q, dim, true);
+    lap(m, TRAIN_FORWARD_O, flop(rows, dim * q));
     train_rmsnorm(c, k->mid, value_of(m, EAGLE3_FFN_NORM), s->eps, a->normed, rows, dim);
+    lap(m, TRAIN_FORWARD_NORM, 0.0);
     train_linear(c, a->normed, value_of(m, EAGLE3_GATE), k->gate, rows, dim, ff, false);
     train_linear(c, a->normed, value_of(m, EAGLE3_UP), k->up, rows, dim, ff, false);
+    lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * 2 * ff));
     train_swiglu(c, k->gate, k->up, a->act, rows * ff);
+    lap(m, TRAIN_FORWARD_ACT, 0.0);
     memcpy(a->f[j + 1], k->mid, rows * dim * sizeof *k->mid);
     train_linear(c, a->act, value_of(m, EAGLE3_DOWN), a->f[j + 1], rows, ff, dim, true);
+    lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * ff));
 }
 
 /* dx, of f(j + 1), becomes the gradient of `mid`. */
@@ -137,16 +157,22 @@ static void ffn_backward(train_eagle3 *m, size_t j, size_t rows) {
     train_eagle3_kept *k = &a->step[j];
     size_t dim = m->shape.dim, ff = m->shape.n_ff;
     train_rmsnorm(c, k->mid, value_of(m, EAGLE3_FFN_NORM), m->shape.eps, a->normed, rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
     train_swiglu(c, k->gate, k->up, a->act, rows * ff);
+    lap(m, TRAIN_BACKWARD_ACT, 0.0);
     train_linear_back(c, a->act, value_of(m, EAGLE3_DOWN), a->dx, a->dup, grad_of(m, EAGLE3_DOWN), rows, ff,
                       dim, false);
+    lap(m, TRAIN_BACKWARD_FFN, 2.0 * flop(rows, dim * ff));
     train_swiglu_back(c, k->gate, k->up, a->dup, a->dgate, a->dup, rows * ff);
+    lap(m, TRAIN_BACKWARD_ACT, 0.0);
     train_linear_back(c, a->normed, value_of(m, EAGLE3_GATE), a->dgate, a->dnormed, grad_of(m, EAGLE3_GATE),
                       rows, dim, ff, false);
     train_linear_back(c, a->normed, value_of(m, EAGLE3_UP), a->dup, a->dnormed, grad_of(m, EAGLE3_UP), rows,
                       dim, ff, true);
+    lap(m, TRAIN_BACKWARD_FFN, 2.0 * flop(rows, dim * 2 * ff));
     train_rmsnorm_back(c, k->mid, value_of(m, EAGLE3_FFN_NORM), m->shape.eps, a->dnormed, a->dx,
                        grad_of(m, EAGLE3_FFN_NORM), rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
 }
 
 /* dx, of `mid`, becomes the gradient of f(j). */
@@ -163,19 +189,25 @@ static void attention_backward(train_eagle3 *m, const train_eagle3_batch *b, siz
         dvalue[i] = a->step[i].dv;
     }
     make_pairs(m, b, j);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
     train_linear_back(c, k->attn, value_of(m, EAGLE3_O), a->dx, a->dattn, grad_of(m, EAGLE3_O), rows, q, dim,
                       false);
+    lap(m, TRAIN_BACKWARD_O, 2.0 * flop(rows, dim * q));
     train_ttt at = attention_of(m, b, j);
     train_ttt_attention_back(c, &at, k->q, k->attn, k->lse, a->dattn, a->dq, dkey, dvalue, a->dkv);
+    lap(m, TRAIN_BACKWARD_ATTENTION, 5.0 * attention_flop(&at.attn, j));
     rotate(m, b, j, a->dq, s->n_heads, true);
     rotate(m, b, j, k->dk, s->n_kv_heads, true);
+    lap(m, TRAIN_BACKWARD_ROPE, 0.0);
     train_linear_back(c, a->pair, value_of(m, EAGLE3_Q), a->dq, a->dpair, grad_of(m, EAGLE3_Q), rows, 2 * dim,
                       q, false);
     train_linear_back(c, a->pair, value_of(m, EAGLE3_K), k->dk, a->dpair, grad_of(m, EAGLE3_K), rows, 2 * dim,
                       kv, true);
     train_linear_back(c, a->pair, value_of(m, EAGLE3_V), k->dv, a->dpair, grad_of(m, EAGLE3_V), rows, 2 * dim,
                       kv, true);
+    lap(m, TRAIN_BACKWARD_QKV, 2.0 * flop(rows, 2 * dim * (q + 2 * kv)));
     pairs_backward(m, j, rows);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
 }
 
 /* ---- a micro-batch ------------------------------------------------------- */
@@ -187,18 +219,23 @@ static void head(train_eagle3 *m, const train_eagle3_batch *b, size_t j, float s
     size_t rows = b->n_seqs * b->seq, dim = m->shape.dim, vocab = m->shape.draft_vocab;
     const float *w = value_of(m, EAGLE3_OUTPUT);
     train_rmsnorm(&m->ctx, a->f[j + 1], value_of(m, EAGLE3_NORM), m->shape.eps, a->normed, rows, dim);
+    lap(m, TRAIN_FORWARD_NORM, 0.0);
     for (size_t r = 0; r < rows; r += EAGLE3_HEAD_ROWS) {
         size_t n = rows - r < EAGLE3_HEAD_ROWS ? rows - r : EAGLE3_HEAD_ROWS;
         const float *x = a->normed + r * dim;
         train_linear(&m->ctx, x, w, a->logits, n, dim, vocab, false);
+        lap(m, TRAIN_FORWARD_HEAD, flop(n, dim * vocab));
         train_eagle3_entropy(m, b, j, r, n, scale, part);
-        if (backward)
-            train_linear_back(&m->ctx, x, w, a->logits, a->dnormed + r * dim, grad_of(m, EAGLE3_OUTPUT), n,
-                              dim, vocab, false);
+        lap(m, TRAIN_LOSS, 0.0);
+        if (!backward) continue;
+        train_linear_back(&m->ctx, x, w, a->logits, a->dnormed + r * dim, grad_of(m, EAGLE3_OUTPUT), n, dim,
+                          vocab, false);
+        lap(m, TRAIN_BACKWARD_HEAD, 2.0 * flop(n, dim * vocab));
     }
-    if (backward)
-        train_rmsnorm_back(&m->ctx, a->f[j + 1], value_of(m, EAGLE3_NORM), m->shape.eps, a->dnormed, a->dx,
-                           grad_of(m, EAGLE3_NORM), rows, dim);
+    if (!backward) return;
+    train_rmsnorm_back(&m->ctx, a->f[j + 1], value_of(m, EAGLE3_NORM), m->shape.eps, a->dnormed, a->dx,
+                       grad_of(m, EAGLE3_NORM), rows, dim);
+    lap(m, TRAIN_BACKWARD_NORM, 0.0);
 }
 
 /* Gradients that are added to, as zeros. */
@@ -234,8 +271,10 @@ int train_eagle3_run(train_eagle3 *m, const train_eagle3_batch *b, bool backward
     int err = check_batch(m, b, why);
     if (err) return err;
     for (size_t j = 1; j < s->steps; j++) weight[j] = weight[j - 1] * s->decay;
+    train_times_begin(&m->times);
     train_eagle3_targets(m, b);
     train_linear(&m->ctx, b->taps, value_of(m, EAGLE3_FC), m->acts->f[0], rows, width, s->dim, false);
+    lap(m, TRAIN_FORWARD_EMBED, flop(rows, width * s->dim));
     for (size_t j = 0; j < s->steps; j++) step_forward(m, b, j);
     if (backward) clear(m, rows);
     for (size_t j = s->steps; j-- > 0;) {
@@ -245,9 +284,10 @@ int train_eagle3_run(train_eagle3 *m, const train_eagle3_batch *b, bool backward
         attention_backward(m, b, j);
     }
     sums->rows += rows;
-    if (backward)
-        train_linear_back(&m->ctx, b->taps, NULL, m->acts->dx, NULL, grad_of(m, EAGLE3_FC), rows, width,
-                          s->dim, false);
+    if (!backward) return SPEC_OK;
+    train_linear_back(&m->ctx, b->taps, NULL, m->acts->dx, NULL, grad_of(m, EAGLE3_FC), rows, width, s->dim,
+                      false);
+    lap(m, TRAIN_BACKWARD_EMBED, flop(rows, width * s->dim));
     return SPEC_OK;
 }
 

@@ -174,6 +174,13 @@ int train_medusa_save(const train_medusa *m, const char *path, spec_format forma
 
 /* ---- a micro-batch ------------------------------------------------------- */
 
+static void lap(train_medusa *m, enum train_time part, double flop) {
+    train_times_lap(&m->times, part, flop);
+}
+
+/* Floating-point operations of a product with `weights` weights. */
+static double flop(size_t rows, size_t weights) { return 2.0 * (double)rows * (double)weights; }
+
 static const float *input(const train_medusa_acts *a, size_t l) { return l ? a->x[l] : a->hidden; }
 
 static void layers_forward(train_medusa *m, size_t h, size_t rows) {
@@ -183,8 +190,10 @@ static void layers_forward(train_medusa *m, size_t h, size_t rows) {
         const train_view *v = views_of(m, h) + 2 * l;
         train_linear(&m->ctx, input(a, l), m->p.value + v[0].offset, a->z[l], rows, dim, dim, false);
         train_linear(&m->ctx, a->ones, m->p.value + v[1].offset, a->z[l], rows, 1, dim, true);
+        lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * (dim + 1)));
         train_swiglu(&m->ctx, a->z[l], a->ones, a->x[l + 1], rows * dim);
         m->ctx.kernels.add(a->x[l + 1], input(a, l), rows * dim);
+        lap(m, TRAIN_FORWARD_ACT, 0.0);
     }
 }
 
@@ -198,9 +207,11 @@ static void layers_backward(train_medusa *m, size_t h, size_t rows) {
         const float *w = m->p.value + v[0].offset;
         float *g = m->p.grad;
         train_swiglu_back(&m->ctx, a->z[l], a->ones, a->dx, a->dz, unused, rows * dim);
+        lap(m, TRAIN_BACKWARD_ACT, 0.0);
         train_linear_back(&m->ctx, a->ones, NULL, a->dz, NULL, g + v[1].offset, rows, 1, dim, false);
         train_linear_back(&m->ctx, input(a, l), w, a->dz, l ? a->dx : NULL, g + v[0].offset, rows, dim, dim,
                           true);
+        lap(m, TRAIN_BACKWARD_FFN, flop(rows, dim * (l ? 2 * dim + 1 : dim + 1)));
     }
 }
 
@@ -211,11 +222,14 @@ static void output(train_medusa *m, size_t h, size_t rows, float scale, bool bac
     for (size_t r = 0; r < rows; r += HEAD_ROWS) {
         size_t n = block_rows(rows - r);
         const float *x = input(a, m->shape.layers) + r * dim;
+        float *dx = m->shape.layers ? a->dx + r * dim : NULL;
         train_linear(&m->ctx, x, m->p.value + w, a->logits, n, dim, vocab, false);
+        lap(m, TRAIN_FORWARD_HEAD, flop(n, dim * vocab));
         train_cross_entropy(&m->ctx, a->logits, a->labels + r, n, vocab, scale, loss);
-        if (backward)
-            train_linear_back(&m->ctx, x, m->p.value + w, a->logits, m->shape.layers ? a->dx + r * dim : NULL,
-                              m->p.grad + w, n, dim, vocab, false);
+        lap(m, TRAIN_LOSS, 0.0);
+        if (!backward) continue;
+        train_linear_back(&m->ctx, x, m->p.value + w, a->logits, dx, m->p.grad + w, n, dim, vocab, false);
+        lap(m, TRAIN_BACKWARD_HEAD, (dx ? 2.0 : 1.0) * flop(n, dim * vocab));
     }
 }
 
@@ -250,6 +264,7 @@ int train_medusa_run(train_medusa *m, const float *hidden, const spec_token *lab
     int err = check_batch(m, labels, n_seqs, seq, why);
     if (err) return err;
     m->acts->hidden = hidden;
+    train_times_begin(&m->times);
     for (size_t h = 0; h < m->shape.heads; h++) {
         size_t n = shift_labels(m, labels, h, rows, seq);
         weight *= m->shape.decay;

@@ -20,6 +20,7 @@
 
 #include "train_ops.h"
 #include "train_save.h"
+#include "train_times.h"
 
 #define TRAIN_MEDUSA_DECAY 0.8 /* the paper's */
 
@@ -33,6 +34,7 @@ typedef struct train_medusa {
     train_params p;                 /* as published: "0.0.linear.weight", "0.0.linear.bias", "0.1.weight" */
     struct train_medusa_acts *acts; /* private: what a micro-batch needs, sized once */
     train_ctx ctx;
+    train_times times; /* of all micro-batches so far; the layers count as ffn and act */
     spec_allocator alloc;
 } train_medusa;
 
