@@ -166,6 +166,19 @@ static void test_demo(void **state) {
     cli_expect("demo --requests 3 --full -d pld", 0, "draft, us a step", "");
 }
 
+/* Nine columns of figures are too many for one block of 80. */
+static void test_overview_blocks(void **state) {
+    (void)state;
+    char command[400] = "replay -d none -d pld", *at = command + strlen(command);
+    for (int i = 0; i < 8; i++) at += snprintf(at, 32, " @/good.jsonl");
+    cli_result r = cli_run(command);
+    assert_int_equal(r.code, 0);
+    cli_lines_fit(r.out);
+    const char *first = strstr(r.out, "\ntokens per step ");
+    assert_true(first && strstr(first + 1, "\ntokens per step "));
+    cli_release(&r);
+}
+
 /* ---- recorded outputs ----------------------------------------------------- */
 
 static void check_total(const json_t *o, const char *file, const char *mode, double share) {
@@ -231,6 +244,7 @@ int main(void) {
         cmocka_unit_test(test_bad_snapshots),
         cmocka_unit_test(test_replay_with_corpus),
         cmocka_unit_test(test_demo),
+        cmocka_unit_test(test_overview_blocks),
         cmocka_unit_test(test_reference_totals),
     };
     return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);

@@ -255,6 +255,17 @@ static void test_max_chars(void **state) {
     snprintf(told, sizeof told, "specbench: left out %zu request", 60 - p.n);
     cli_expect("workload --kind sql -n 60 --max-chars 1500 -q -o @/s.jsonl", 0, "", told);
     prompts_free(&p);
+    /* The longest prompt has just so many. */
+    static made m;
+    char command[120];
+    size_t most = 0;
+    add_kind(&m, 1, WORKLOAD_SEED, 60);
+    for (size_t k = 0; k < m.n; k++) most = strlen(m.prompt[k]) > most ? strlen(m.prompt[k]) : most;
+    snprintf(command, sizeof command, "workload --kind sql -n 60 -o @/s.jsonl --max-chars %zu", most);
+    cli_expect(command, 0, "s.jsonl: 60 requests\n", "");
+    snprintf(command, sizeof command, "workload --kind sql -n 60 -o @/s.jsonl --max-chars %zu", most - 1);
+    cli_expect(command, 0, "s.jsonl: ", "left out ");
+    forget(&m);
     const char *none =
         "specbench: all 8 prompts have more than 9 characters; expected a larger --max-chars\n";
     cli_expect("workload --kind sql -n 8 --max-chars 9 -o @/none.txt", 2, "", none);
