@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "jout.h"
+#include "train_summary.h"
 
 int train_log_open(train_log *l, const char *path, const train_task *task, spec_message *why) {
     *l = (train_log){.path = path, .task = task};
@@ -71,6 +72,16 @@ static void put_times(jout *x, const train_task *t, const train_step *s) {
     jout_object(x, "times", times);
 }
 
+/* Of the parts that are products, and of all of them together. */
+static void put_gflops(jout *x, const train_task *t, const train_step *s) {
+    jout part = jout_begin();
+    if (t->part_flop) jout_real(x, "gflops", train_gflops(s->part_ns, s->part_flop, t->n_parts));
+    for (size_t i = 0; i < t->n_parts; i++)
+        if (s->part_flop[i] > 0.0)
+            jout_real(&part, t->part[i], train_gflops(&s->part_ns[i], &s->part_flop[i], 1));
+    jout_object(x, "part_gflops", part);
+}
+
 void train_log_step(train_log *l, const train_step *s) {
     if (!l->file) return;
     jout x = begin_event("step");
@@ -86,6 +97,7 @@ void train_log_step(train_log *l, const train_step *s) {
     jout_real(&x, "seconds", (double)s->wall_ns / 1e9);
     jout_real(&x, "tokens_per_second", (double)s->tokens / ((double)s->wall_ns / 1e9));
     put_times(&x, l->task, s);
+    put_gflops(&x, l->task, s);
     if (s->is_validated) {
         jout held = jout_begin();
         put_measures(&held, l->task, &s->validated);

@@ -6,10 +6,11 @@
  *            "parameters", "threads", "settings" {name: text}, and the step it goes on from: "from_step"
  *   step     "step", "steps", "batches" (micro-batches so far), "loss" and the kind's other measures (means
  *            over the step), "lr", "grad_norm" (before clipping), "clipped", "tokens" (targets of the
- *            step), "all_tokens", "seconds", "tokens_per_second", "times" {part: seconds}: the kind's
- *            parts, "optimiser", "validation", "checkpoint", "report" (of the step before: this log and
- *            writing the output), "other"; together they are "seconds". After some steps also "held_out" {"loss", ..., "best"}, and
- *            "checkpoint": true where one was written
+ *            step), "all_tokens", "seconds", "tokens_per_second", "times" {part: seconds}: the
+ *            kind's parts, "optimiser", "validation", "checkpoint", "report" (of the step before: this
+ *            log, writing the output), "other"; together they are "seconds". Where the kind counts
+ *            operations "gflops" of its products and "part_gflops" {part: ...}, 10^9 a second. After some
+ *            steps also "held_out" {"loss", ..., "best"}, and "checkpoint": true where one was written
  *   end      "reason": "done", "stopped" or a message; "step", "best_step", "best_loss"
  *
  * A run that goes on appends: steps after the checkpoint may stand there twice, with the same

@@ -14,6 +14,7 @@
 #include "format.h"
 #include "openblas_core.h"
 #include "train_log.h"
+#include "train_summary.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -133,6 +134,7 @@ typedef struct show {
     const train_kind *kind;
     train_loop *loop;
     train_log log;
+    train_summary summary;
     bench_line line;
     uint64_t began_ns, began_batches, began_tokens;
     train_measures last; /* of the step before */
@@ -188,6 +190,7 @@ static void report(void *user, const train_step *t) {
     s->last = t->measured;
     s->has_last = true;
     train_log_step(&s->log, t);
+    train_summary_add(&s->summary, t);
     if (!t->is_validated && t->step != t->steps) return;
     bench_line_clear(&s->line);
     if (t->best) keep(s);
@@ -252,6 +255,7 @@ static int begin(show *s, spec_message *why) {
 static int finish(show *s, int err, const spec_message *why) {
     const train_loop *l = s->loop;
     bench_line_clear(&s->line);
+    if (!s->run->quiet) train_summary_print(&s->summary, s->task, stdout);
     train_log_end(&s->log, l, err ? why->text : l->stopped ? "stopped" : "done");
     int code = err ? complain(err, why) : EXIT_DONE;
     bool complete = l->state.steps == l->o.steps;

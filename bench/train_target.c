@@ -20,6 +20,7 @@
 #define COUNT(a)      (sizeof(a) / sizeof((a)[0]))
 #define DEFAULT_SHAPE "dim=256,layers=8,heads=8,kv=4,hidden=512,tied=1"
 #define HELD_WINDOWS  64 /* at most so many are validated on */
+#define PARTS         (1 + TRAIN_TIMES)
 
 typedef struct target {
     /* options */
@@ -34,13 +35,14 @@ typedef struct target {
     spec_type export_type;
     train_llama *model;
     spec_token *token, *goal; /* (batch * seq) */
-    uint64_t part_ns[2];
+    const char *part[PARTS];
+    uint64_t part_ns[PARTS];
+    double part_flop[PARTS];
 } target;
 
 /* ---- the task ------------------------------------------------------------ */
 
 static const char *const measure_names[] = {"loss", "accuracy"};
-static const char *const part_names[] = {"data", "forward_backward"};
 
 static void add_measures(train_measures *m, const train_loss *l) {
     m->sum[0] += l->sum;
@@ -50,34 +52,40 @@ static void add_measures(train_measures *m, const train_loss *l) {
 }
 
 /* Windows first .. first + n - 1. */
-static int run_windows(target *t, train_part_kind part, uint64_t first, size_t n, bool learn,
-                       train_measures *m, spec_message *why) {
+static void take_windows(target *t, train_part_kind part, uint64_t first, size_t n) {
     size_t seq = t->run.seq;
-    train_loss loss = {0};
-    uint64_t start = bench_now_ns();
     for (size_t i = 0; i < n; i++)
         train_data_window(t->data, part, first + i, t->token + i * seq, t->goal + i * seq);
-    uint64_t ready = bench_now_ns();
-    int err = train_llama_run(t->model, t->token, t->goal, n, seq, learn, &loss, why);
-    if (learn) {
-        t->part_ns[0] += ready - start;
-        t->part_ns[1] += bench_now_ns() - ready;
-    }
-    add_measures(m, &loss);
-    return err;
 }
 
 static int run_batch(void *self, uint64_t i, train_measures *m, spec_message *why) {
     target *t = self;
-    return run_windows(t, TRAIN_PART_LEARN, i * t->run.batch, t->run.batch, true, m, why);
+    const train_times *times = &t->model->times;
+    train_loss loss = {0};
+    uint64_t start = bench_now_ns();
+    take_windows(t, TRAIN_PART_LEARN, i * t->run.batch, t->run.batch);
+    t->part_ns[0] += bench_now_ns() - start;
+    int err = train_llama_run(t->model, t->token, t->goal, t->run.batch, t->run.seq, true, &loss, why);
+    memcpy(t->part_ns + 1, times->ns, sizeof times->ns);
+    memcpy(t->part_flop + 1, times->flop, sizeof times->flop);
+    add_measures(m, &loss);
+    return err;
 }
 
 static int validate(void *self, train_measures *m, spec_message *why) {
     target *t = self;
-    size_t all = train_data_windows(t->data, TRAIN_PART_HELD), n = all < HELD_WINDOWS ? all : HELD_WINDOWS;
+    train_times kept = t->model->times; /* of learning alone */
+    train_loss loss = {0};
+    size_t all = train_data_windows(t->data, TRAIN_PART_HELD), batch = t->run.batch;
     int err = SPEC_OK;
-    for (size_t i = 0; i < n && !err; i += t->run.batch)
-        err = run_windows(t, TRAIN_PART_HELD, i, n - i < t->run.batch ? n - i : t->run.batch, false, m, why);
+    if (all > HELD_WINDOWS) all = HELD_WINDOWS;
+    for (size_t i = 0; i < all && !err; i += batch) {
+        size_t n = all - i < batch ? all - i : batch;
+        take_windows(t, TRAIN_PART_HELD, i, n);
+        err = train_llama_run(t->model, t->token, t->goal, n, t->run.seq, false, &loss, why);
+    }
+    t->model->times = kept;
+    add_measures(m, &loss);
     return err;
 }
 
@@ -142,6 +150,8 @@ static int make_model(target *t, spec_message *why) {
     int err = train_llama_new(&t->model, &shape, rows, t->run.seq, t->run.team, NULL, why);
     if (err) return err;
     train_llama_init(t->model, t->run.seed);
+    t->part[0] = "data";
+    memcpy(t->part + 1, train_time_name, sizeof train_time_name);
     t->token = specp_alloc(NULL, rows, sizeof *t->token);
     t->goal = specp_alloc(NULL, rows, sizeof *t->goal);
     return t->token && t->goal ? check_type(t, why) : SPEC_ERR_NOMEM;
@@ -182,9 +192,10 @@ static int train_on_text(target *t) {
                              .params = &t->model->p,
                              .n_measures = COUNT(measure_names),
                              .measure = measure_names,
-                             .n_parts = COUNT(part_names),
-                             .part = part_names,
+                             .n_parts = PARTS,
+                             .part = t->part,
                              .part_ns = t->part_ns,
+                             .part_flop = t->part_flop,
                              .batch = run_batch,
                              .validate = held ? validate : NULL};
     const train_kind kind = {"target", setting, COUNT(setting), keep};

@@ -62,7 +62,8 @@ static void check_step(const json_t *o, double *clock) {
     json_object_foreach((json_t *)times, key, part) sum += json_number_value(part);
     assert_true(fabs(sum - cli_number(o, "seconds")) < 1e-6);
     assert_true(cli_number(times, "other") < 0.2 * cli_number(o, "seconds") + 1e-3);
-    assert_true(cli_number(times, "optimiser") > 0);
+    assert_true(cli_number(times, "optimiser") > 0 && cli_number(times, "backward.ffn") > 0);
+    assert_true(cli_number(o, "gflops") > 0 && cli_number(cli_member(o, "part_gflops"), "forward.head") > 0);
     assert_true(cli_number(o, "loss") > 0 && cli_number(o, "grad_norm") > 0 && cli_number(o, "lr") > 0);
     assert_in_range((long)cli_number(o, "tokens"), 1, 3 * 64);
     *clock += cli_number(o, "seconds");
@@ -122,6 +123,10 @@ static void test_run(void **state) {
     cli_has(r.out, "step 10 of 30: loss ");
     cli_has(r.out, "; held out: loss ");
     cli_has(r.out, "% (best)\n");
+    cli_has(r.out, "\nforward.ffn ");
+    cli_has(r.out, "\nall ");
+    cli_has(r.out, " 100.0%");
+    cli_has(r.out, " tokens/s in 30 steps\n");
     cli_has(r.out, "m.gguf: ");
     cli_has(r.out, "best after step 30\n");
     assert_string_equal(r.err, "");

@@ -67,8 +67,10 @@ static void walk(world *w, train_part_kind part, uint64_t epoch) {
     assert_non_null(token);
     memset(w->seen, 0, w->n * sizeof *w->seen);
     for (uint64_t i = epoch * windows; i < (epoch + 1) * windows; i++) {
+        size_t targets = 0;
         train_data_window(w->data, part, i, token, target);
         for (size_t r = 0; r < seq; r++) {
+            targets += target[r] != TRAIN_IGNORED;
             assert_in_range(token[r], 0, w->n - 1);
             if (r + 1 < seq && target[r] != TRAIN_IGNORED) assert_int_equal(token[r + 1], target[r]);
             if (target[r] == TRAIN_IGNORED) continue;
@@ -80,6 +82,7 @@ static void walk(world *w, train_part_kind part, uint64_t epoch) {
             if (w->o.apart) assert_int_equal(document_of(w, token[0]), to);
             w->seen[target[r]]++;
         }
+        if (w->o.apart) assert_true(targets > 0);
     }
     free(token);
 }
@@ -116,9 +119,12 @@ static void find_held(world *w) {
     size_t last = w->o.seq - 1;
     spec_token *token = calloc(2 * w->o.seq, sizeof *token);
     assert_non_null(token);
+    spec_token before = -1;
     for (uint64_t i = 0; i < train_data_windows(w->data, TRAIN_PART_HELD); i++) {
         train_data_window(w->data, TRAIN_PART_HELD, i, token, token + w->o.seq);
         for (size_t r = 0; r <= last; r++) w->held[document_of(w, token[r])] = true;
+        assert_true(token[0] > before); /* in order */
+        before = token[0];
     }
     free(token);
 }
@@ -202,6 +208,10 @@ static void test_pure(void **state) {
         same_epoch += !memcmp(all + (windows + i) * 2 * SEQ, all + i * 2 * SEQ, sizeof token);
         in_order += i + 1 < windows && all[i * 2 * SEQ] + SEQ == all[(i + 1) * 2 * SEQ];
     }
+    size_t cut_alike = 0; /* windows of the second epoch that begin where one of the first does */
+    for (uint64_t i = 0; i < windows * windows; i++)
+        cut_alike += all[i / windows * 2 * SEQ] == all[(windows + i % windows) * 2 * SEQ];
+    assert_true(cut_alike < windows / 4);
     assert_true(windows > 20 && same_epoch < windows / 4 && same_seed < windows / 4 &&
                 in_order < windows / 4);
     free(all);
@@ -209,9 +219,11 @@ static void test_pure(void **state) {
     release(&w);
 }
 
-static uint64_t hash_of(const spec_token *token, const size_t *length, size_t n, size_t learn_from) {
+static uint64_t hash_of(const spec_token *token, const size_t *length, size_t n, size_t learn_from,
+                        uint32_t held_out) {
     train_data *d;
-    assert_int_equal(train_data_new(&d, &(train_data_options){.seq = 4}, NULL, NULL), SPEC_OK);
+    const train_data_options o = {.seq = 4, .held_out = held_out};
+    assert_int_equal(train_data_new(&d, &o, NULL, NULL), SPEC_OK);
     for (size_t i = 0; i < n; token += length[i++])
         assert_int_equal(train_data_add(d, token, length[i], learn_from), SPEC_OK);
     uint64_t h = train_data_hash(d);
@@ -223,11 +235,13 @@ static void test_hash(void **state) {
     (void)state;
     const spec_token token[] = {3, 1, 4, 1, 5, 9}, changed[] = {3, 1, 4, 1, 6, 9};
     const size_t one[] = {6}, two[] = {2, 4}, other[] = {4, 2};
-    uint64_t h[] = {hash_of(token, one, 1, 0), hash_of(token, two, 2, 0),   hash_of(token, other, 2, 0),
-                    hash_of(token, one, 1, 1), hash_of(changed, one, 1, 0), hash_of(token, one, 0, 0)};
-    for (size_t i = 0; i < 6; i++)
+    uint64_t h[] = {hash_of(token, one, 1, 0, 0),   hash_of(token, two, 2, 0, 0),
+                    hash_of(token, other, 2, 0, 0), hash_of(token, one, 1, 1, 0),
+                    hash_of(changed, one, 1, 0, 0), hash_of(token, one, 0, 0, 0),
+                    hash_of(token, one, 1, 0, 1)};
+    for (size_t i = 0; i < 7; i++)
         for (size_t j = 0; j < i; j++) assert_true(h[i] != h[j]);
-    assert_true(h[0] == hash_of(token, one, 1, 0));
+    assert_true(h[0] == hash_of(token, one, 1, 0, 0));
 }
 
 static void test_little(void **state) {
@@ -239,6 +253,8 @@ static void test_little(void **state) {
     assert_non_null(strstr(why.text, "windows of 0 tokens"));
     assert_int_equal(train_data_new(&d, &(train_data_options){.seq = 4}, NULL, NULL), SPEC_OK);
     assert_int_equal(train_data_windows(d, TRAIN_PART_LEARN), 0);
+    train_data_window(d, TRAIN_PART_LEARN, 5, window, window + 4);
+    for (size_t r = 0; r < 4; r++) assert_true(window[r] == 0 && window[4 + r] == TRAIN_IGNORED);
     assert_int_equal(train_data_add(d, NULL, 0, 0), SPEC_OK);
     assert_int_equal(train_data_add(d, (spec_token[]){7}, 1, 0), SPEC_OK);
     assert_int_equal(train_data_windows(d, TRAIN_PART_LEARN), 0); /* nothing follows it */

@@ -25,6 +25,7 @@ typedef struct pull {
     uint64_t batches, fail_at, nan_at, inf_at, poison_at; /* numbers of micro-batches */
     uint64_t stop_after;                                  /* micro-batches of this run; 0: never */
     uint64_t part_ns[2], clock;
+    double part_flop[2];
     /* what was reported */
     train_step step[STEPS];
     size_t n_steps, n_trouble, n_batch_done;
@@ -57,6 +58,7 @@ static int pull_batch(void *self, uint64_t i, train_measures *m, spec_message *w
     pull *p = self;
     p->part_ns[0] += 100;
     p->part_ns[1] += 1000;
+    p->part_flop[1] += 1e6;
     p->clock += 1105; /* 5 that nobody counts */
     p->batches++;
     if (i == p->fail_at) return specp_fail(why, SPEC_ERR_INVALID, "batch %d is bad", (int)i);
@@ -147,7 +149,8 @@ static train_options options(pull *p, const char *checkpoint) {
 
 static train_task task(pull *p) {
     static const char *const measure[] = {"loss", "number"}, *const part[] = {"data", "work"};
-    return (train_task){p, &p->params, 2, measure, 2, part, p->part_ns, pull_batch, pull_validate};
+    return (train_task){p,          &p->params,   2,          measure,      2, part,
+                        p->part_ns, p->part_flop, pull_batch, pull_validate};
 }
 
 static train_loop *make_loop(pull *p, const char *checkpoint) {
@@ -228,6 +231,7 @@ static void test_times(void **state) {
                        s->report_ns + s->other_ns;
         assert_int_equal(sum, s->wall_ns);
         assert_true(s->part_ns[0] == 100 * ACCUM && s->part_ns[1] == 1000 * ACCUM);
+        assert_true(s->part_flop[0] == 0 && s->part_flop[1] == 1e6 * ACCUM);
         assert_int_equal(s->report_ns, i ? 32 : 0);
         assert_in_range(s->other_ns, 5 * ACCUM, 5 * ACCUM + 30);
         assert_int_equal(s->validation_ns, i % 2 ? 52 : 0);

@@ -178,10 +178,22 @@ static void window_apart(const stream *s, size_t seq, size_t w, spec_token *toke
     }
 }
 
+static void empty_window(size_t seq, spec_token *token, spec_token *target) {
+    for (size_t r = 0; r < seq; r++) {
+        token[r] = 0;
+        target[r] = TRAIN_IGNORED;
+    }
+}
+
 void train_data_window(const train_data *d, train_part_kind part, uint64_t i, spec_token *token,
                        spec_token *target) {
     const stream *s = &d->part[part];
-    uint64_t n = train_data_windows(d, part), epoch = i / n, w = i % n, at = 0;
+    uint64_t n = train_data_windows(d, part), at = 0;
+    if (!n) {
+        empty_window(d->o.seq, token, target);
+        return;
+    }
+    uint64_t epoch = i / n, w = i % n;
     if (part == TRAIN_PART_LEARN) {
         uint64_t key = specp_mix64(specp_mix64(d->o.seed) + epoch);
         w = permuted(w, n, key);

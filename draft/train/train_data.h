@@ -53,12 +53,12 @@ size_t train_data_windows(const train_data *d, train_part_kind part);
 /*
  * Window i of the run: (seq) tokens, and (seq) targets, target r being what is to follow token r, or
  * TRAIN_IGNORED. Part LEARN: any i, epoch after epoch, each in another order; part HELD: in
- * order, from the first again after the last. There must be one.
+ * order, from the first again after the last. Where there is none: token 0, no target.
  */
 void train_data_window(const train_data *d, train_part_kind part, uint64_t i, spec_token *token,
                        spec_token *target);
 
-/* Of all documents, in order, and what of them is held out and learnt. */
+/* Of all documents, in order, and of what of them is held out and learnt. */
 uint64_t train_data_hash(const train_data *d);
 
 #endif

@@ -61,7 +61,10 @@ static void lap(const train_loop *l, uint64_t *from, uint64_t *sum) {
 static void begin_counting(train_loop *l) {
     uint64_t report = l->now.report_ns;
     l->now = (train_step){.report_ns = report};
-    for (size_t i = 0; i < l->task.n_parts; i++) l->part_began[i] = l->task.part_ns[i];
+    for (size_t i = 0; i < l->task.n_parts; i++) {
+        l->part_began_ns[i] = l->task.part_ns[i];
+        l->part_began_flop[i] = l->task.part_flop ? l->task.part_flop[i] : 0.0;
+    }
 }
 
 /* The time it takes to report is counted with the next step. */
@@ -71,7 +74,8 @@ static void report(train_loop *l) {
     s->wall_ns = s->report_ns;
     lap(l, &end, &s->wall_ns);
     for (size_t i = 0; i < l->task.n_parts; i++) {
-        s->part_ns[i] = l->task.part_ns[i] - l->part_began[i];
+        s->part_ns[i] = l->task.part_ns[i] - l->part_began_ns[i];
+        s->part_flop[i] = l->task.part_flop ? l->task.part_flop[i] - l->part_began_flop[i] : 0.0;
         known += s->part_ns[i];
     }
     s->other_ns = s->wall_ns > known ? s->wall_ns - known : 0;

@@ -21,7 +21,7 @@
 #include "train_checkpoint.h"
 
 /* A share of the wall time, in the order of the task's names. */
-#define TRAIN_PARTS_MOST 24
+#define TRAIN_PARTS_MOST 32
 
 typedef struct train_task {
     void *self;
@@ -31,6 +31,7 @@ typedef struct train_task {
     size_t n_parts;
     const char *const *part; /* "data", "forward.attention" */
     const uint64_t *part_ns; /* (n_parts): what each has taken so far; the task counts up. NULL if none */
+    const double *part_flop; /* (n_parts): and how many floating-point operations it did; NULL: not known */
 
     /* Micro-batch i of the run, a pure function of i: adds the gradient of its mean loss to params->grad,
      * and its measures. After an error the run is over. */
@@ -54,6 +55,7 @@ typedef struct train_step {
      * nothing else accounts for */
     uint64_t wall_ns, optimiser_ns, validation_ns, checkpoint_ns, report_ns, other_ns;
     uint64_t part_ns[TRAIN_PARTS_MOST];
+    double part_flop[TRAIN_PARTS_MOST]; /* zeros where not known */
 } train_step;
 
 typedef struct train_options {
@@ -87,7 +89,8 @@ typedef struct train_loop {
     bool stopped;   /* by `stop` */
     bool unsaved;   /* the last checkpoint failed */
     train_step now;
-    uint64_t began_ns, part_began[TRAIN_PARTS_MOST];
+    uint64_t began_ns, part_began_ns[TRAIN_PARTS_MOST];
+    double part_began_flop[TRAIN_PARTS_MOST];
 } train_loop;
 
 /* SPEC_ERR_INVALID (options; named), SPEC_ERR_NOMEM. */
