@@ -28,6 +28,7 @@ typedef struct making {
     const eagle3_made *m;
     spec_writer *to;
     support_rng *rng;
+    bool gguf;
     bool data; /* the second walk */
 } making;
 
@@ -104,7 +105,7 @@ static void tensors(const making *w) {
     const eagle3_made *m = w->m;
     size_t h = m->hidden, n_q = m->heads * m->head_dim, n_kv = m->kv_heads * m->head_dim;
     if (m->d2t) tensor(w, "d2t", SPEC_TYPE_I64, m->draft_vocab, 0);
-    if (m->t2d) tensor(w, "t2d", m->type == SPEC_TYPE_Q8_0 ? SPEC_TYPE_I8 : SPEC_TYPE_BOOL, m->vocab, 0);
+    if (m->t2d) tensor(w, "t2d", w->gguf ? SPEC_TYPE_I8 : SPEC_TYPE_BOOL, m->vocab, 0);
     if (m->embed) tensor(w, "embed_tokens.weight", m->type, m->vocab, h);
     if (!m->no_fc) tensor(w, "fc.weight", m->type, h, m->taps * m->target);
     tensor(w, "lm_head.weight", m->type, m->draft_vocab, h);
@@ -141,7 +142,8 @@ static void metadata(const making *w) {
 
 void eagle3_make(const char *path, const eagle3_made *m, support_rng *rng) {
     making w = {.m = m, .rng = rng};
-    w.to = must_begin(path, spec_type_block(m->type) > 1 ? SPEC_FORMAT_GGUF : SPEC_FORMAT_SAFETENSORS);
+    w.gguf = spec_type_block(m->type) > 1 || spec_type_block(m->other_type) > 1;
+    w.to = must_begin(path, w.gguf ? SPEC_FORMAT_GGUF : SPEC_FORMAT_SAFETENSORS);
     metadata(&w);
     tensors(&w);
     w.data = true;

@@ -233,6 +233,20 @@ static void test_oracle(void **state) {
     }
     for (size_t i = 0; i < sizeof quantised / sizeof *quantised; i++)
         check_oracle(*state, &quantised[i], 20, quantised[i].type == SPEC_TYPE_F32 ? 3e-5 : 0.15);
+    /* One matrix alone is quantised. */
+    static const char *const matrix[] = {
+        "fc.weight",           "lm_head.weight",       "self_attn.q_proj.weight", "self_attn.k_proj.weight",
+        "mlp.up_proj.weight",  "mlp.down_proj.weight", "self_attn.v_proj.weight", "self_attn.o_proj.weight",
+        "mlp.gate_proj.weight"};
+    for (size_t i = 0; i < sizeof matrix / sizeof *matrix; i++) {
+        char name[64];
+        eagle3_made m = {SIZES(64, 90, 3, 64, 4, 2, 16, 96, 48), .layer = "midlayer.", .d2t = true,
+                         .t2d = true};
+        (void)snprintf(name, sizeof name, "%s%s", i < 2 ? "" : m.layer, matrix[i]);
+        m.other = name;
+        m.other_type = SPEC_TYPE_Q8_0;
+        check_oracle(*state, &m, 5, 0.15);
+    }
 }
 
 /* ---- the same bits ---------------------------------------------------------------- */

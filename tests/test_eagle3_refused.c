@@ -356,9 +356,16 @@ static void test_calls(void **state) {
     specp_eagle3_node node[] = {{a, -1, 0}, {b, -1, 0}, {a, 0, 1}};
     assert_int_equal(specp_eagle3_run(h, node, 1, 1, best, logprob, &why), SPEC_ERR_STATE);
     assert_int_equal(specp_eagle3_extend(h, rows, 2, NULL), 0);
+    float before[37];
+    assert_int_equal(specp_eagle3_run(h, node + 1, 1, 1, best, logprob, NULL), 0);
+    memcpy(before, specp_eagle3_logits(h), sizeof before);
+    specp_eagle3_drop(b);
     rows[1].n = 0;
     assert_int_equal(specp_eagle3_extend(h, rows + 1, 1, NULL), 0); /* nothing */
     assert_int_equal(specp_eagle3_extend(h, rows, 0, NULL), 0);
+    assert_int_equal(specp_eagle3_run(h, node + 1, 1, 1, best, logprob, NULL), 0);
+    assert_memory_equal(before, specp_eagle3_logits(h), sizeof before);
+    specp_eagle3_drop(b);
     rows[1].n = 4;
     rows[0].n = 7;
     assert_int_equal(specp_eagle3_extend(h, rows, 2, &why), SPEC_ERR_FULL);
@@ -378,7 +385,10 @@ static void test_calls(void **state) {
     assert_int_equal(specp_eagle3_request_length(b), 4);
     assert_int_equal(specp_eagle3_run(h, node, 1, 0, best, logprob, NULL), INVALID);
     assert_int_equal(specp_eagle3_run(h, node, 1, 38, best, logprob, NULL), INVALID);
-    assert_int_equal(specp_eagle3_run(h, node, 3, 1, best, logprob, NULL), INVALID);     /* a, b, a */
+    assert_int_equal(specp_eagle3_run(h, node, 3, 1, best, logprob, NULL), INVALID); /* a, b, a */
+    node[2].parent = -1;
+    assert_int_equal(specp_eagle3_run(h, node, 3, 1, best, logprob, NULL), INVALID);
+    node[2].parent = 0;
     assert_int_equal(specp_eagle3_run(h, node + 2, 1, 1, best, logprob, NULL), INVALID); /* before the root */
     assert_int_equal(
         specp_eagle3_run(h, (specp_eagle3_node[]){{a, -1, 0}, {a, -1, 0}}, 2, 1, best, logprob, NULL),

@@ -429,6 +429,11 @@ static void test_ties(void **state) {
         assert_int_equal(specp_eagle3_draft(t, job, 2, NULL), 0);
         assert_int_equal(b.n, 0);
         assert_int_equal(a.n, 30);
+        specp_eagle3_node root = {other, -1, 0};
+        float logprob[37];
+        spec_token token[37];
+        assert_int_equal(specp_eagle3_run(h, &root, 1, 37, token, logprob, NULL), 0);
+        for (size_t j = 0; j < 37; j++) assert_true(logprob[j] == -INFINITY && token[j] >= 0);
     }
     specp_eagle3_request_free(other);
     eagle3_text_free(&text);

@@ -369,15 +369,15 @@ static float *carve(float *from, size_t *at, size_t n) {
  * 2^31 * 2^12 floats, as each size of a tensor is below 2^31. */
 static size_t place(specp_eagle3 *h, float *from) {
     const specp_eagle3_info *s = &h->info;
-    size_t n = 0, rows = h->o.rows, half = s->head_dim / 2;
+    size_t n = 0, rows = h->o.rows, nodes = h->node_rows, half = s->head_dim / 2;
     h->feature = carve(from, &n, rows * s->hidden);
-    h->x = carve(from, &n, rows * s->hidden);
-    h->y = carve(from, &n, rows * s->hidden);
     h->qkv = carve(from, &n, rows * h->ld_qkv);
-    h->gate_up = carve(from, &n, rows * 2 * s->n_ff);
-    h->logits = carve(from, &n, rows * s->draft_vocab);
     h->cos = carve(from, &n, rows * half);
     h->sin = carve(from, &n, rows * half);
+    h->x = carve(from, &n, nodes * s->hidden);
+    h->y = carve(from, &n, nodes * s->hidden);
+    h->gate_up = carve(from, &n, nodes * 2 * s->n_ff);
+    h->logits = carve(from, &n, nodes * s->draft_vocab);
     h->exps = carve(from, &n, specp_team_size(h->o.team) * s->draft_vocab);
     return n;
 }
@@ -385,18 +385,18 @@ static size_t place(specp_eagle3 *h, float *from) {
 static int allocate(specp_eagle3 *h, spec_message *why) {
     const spec_allocator *a = &h->alloc;
     const specp_eagle3_info *s = &h->info;
-    size_t rows = h->o.rows;
+    size_t rows = h->o.rows, nodes = h->node_rows;
     h->row = specp_alloc(a, rows, sizeof *h->row);
-    h->tile = specp_alloc(a, rows, sizeof *h->tile);
+    h->tile = specp_alloc(a, nodes, sizeof *h->tile);
     h->freq = specp_alloc(a, s->head_dim / 2, sizeof *h->freq);
     h->n_floats = place(h, NULL);
     h->floats = specp_alloc(a, h->n_floats, sizeof *h->floats);
     bool whole = h->row != NULL && h->tile != NULL && h->freq != NULL && h->floats != NULL;
     if (whole && h->uses_fc) whole = specp_acts_init(&h->taps, s->n_taps * h->o.hidden, rows, a) == SPEC_OK;
     whole = whole && specp_acts_init(&h->in, 2 * s->hidden, rows, a) == SPEC_OK &&
-            specp_acts_init(&h->heads, s->n_heads * s->head_dim, rows, a) == SPEC_OK &&
-            specp_acts_init(&h->mid, s->hidden, rows, a) == SPEC_OK &&
-            specp_acts_init(&h->inner, s->n_ff, rows, a) == SPEC_OK;
+            specp_acts_init(&h->heads, s->n_heads * s->head_dim, nodes, a) == SPEC_OK &&
+            specp_acts_init(&h->mid, s->hidden, nodes, a) == SPEC_OK &&
+            specp_acts_init(&h->inner, s->n_ff, nodes, a) == SPEC_OK;
     if (!whole) return no_memory(h, why);
     (void)place(h, h->floats);
     return SPEC_OK;
@@ -431,6 +431,7 @@ int specp_eagle3_open(specp_eagle3 **out, const char *path, const specp_eagle3_o
     if (h == NULL) return specp_fail(why, SPEC_ERR_NOMEM, "there is not enough memory for the head");
     if (alloc != NULL) h->alloc = *alloc;
     h->o = *o;
+    h->node_rows = o->rows < SPECP_EAGLE3_NODE_ROWS ? o->rows : SPECP_EAGLE3_NODE_ROWS;
     specp_kernels_init(&h->k, o->isa);
     int err = load(h, path, why);
     if (err == SPEC_OK)
@@ -443,7 +444,6 @@ int specp_eagle3_open(specp_eagle3 **out, const char *path, const specp_eagle3_o
 void specp_eagle3_free(specp_eagle3 *h) {
     if (h == NULL) return;
     spec_allocator alloc = h->alloc;
-    size_t rows = h->o.rows;
     specp_matrix *matrix[] = {&h->fc,   &h->q,  &h->kproj, &h->v,     &h->attn_out,
                               &h->gate, &h->up, &h->down,  &h->output};
     specp_acts *acts[] = {&h->taps, &h->in, &h->heads, &h->mid, &h->inner};
@@ -452,8 +452,8 @@ void specp_eagle3_free(specp_eagle3 *h) {
     specp_release(&alloc, h->attention, h->n_attention, sizeof *h->attention);
     specp_release(&alloc, h->floats, h->n_floats, sizeof *h->floats);
     specp_release(&alloc, h->freq, h->info.head_dim / 2, sizeof *h->freq);
-    specp_release(&alloc, h->tile, rows, sizeof *h->tile);
-    specp_release(&alloc, h->row, rows, sizeof *h->row);
+    specp_release(&alloc, h->tile, h->node_rows, sizeof *h->tile);
+    specp_release(&alloc, h->row, h->o.rows, sizeof *h->row);
     specp_release(&alloc, h->input_norm, h->info.hidden, 4 * sizeof(float));
     specp_release(&alloc, h->target_of, h->info.draft_vocab, sizeof *h->target_of);
     spec_tensors_free(h->file);

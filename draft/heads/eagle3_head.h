@@ -42,15 +42,16 @@
 
 #include "kernels.h"
 
-#define SPECP_EAGLE3_MAX_TAPS 64
-#define SPECP_EAGLE3_MAX_ROWS 4096
+#define SPECP_EAGLE3_MAX_TAPS  64
+#define SPECP_EAGLE3_MAX_ROWS  4096
+#define SPECP_EAGLE3_NODE_ROWS 128 /* most nodes of a pass */
 
 typedef struct specp_eagle3 specp_eagle3;
 typedef struct specp_eagle3_request specp_eagle3_request;
 
 typedef struct specp_eagle3_options {
     size_t hidden, vocab, n_layers; /* the target's */
-    size_t rows;                    /* of a pass, 1..SPECP_EAGLE3_MAX_ROWS; more are cut into passes */
+    size_t rows;                    /* most of a pass, 1..SPECP_EAGLE3_MAX_ROWS; calls are cut into passes */
     unsigned isa;                   /* SPECP_ISA_ALL: the best that the processor has */
     specp_team *team;               /* borrowed, for the handle's life */
     /* The target's embedding of a token, (hidden) floats: needed where the file has none. 0 or an error. */
@@ -135,7 +136,7 @@ SPEC_MUST_CHECK int specp_eagle3_run(specp_eagle3 *h, const specp_eagle3_node *n
 /* Forgets the nodes, the root's run too. */
 void specp_eagle3_drop(specp_eagle3_request *r);
 
-/* The logits (n, draft_vocab) of the last run, of n <= o.rows nodes: until the next call. */
+/* The logits (n, draft_vocab) of the last run, if that was one pass: until the next call. */
 const float *specp_eagle3_logits(const specp_eagle3 *h);
 /* The hidden state (hidden) of a node that was run, before the final norm: until the next call. */
 const float *specp_eagle3_hidden(const specp_eagle3_request *r, size_t node);

@@ -52,23 +52,24 @@ struct specp_eagle3 {
     spec_token *target_of;                                     /* (draft_vocab); NULL: the same tokens */
     double *freq;                                              /* (head_dim / 2) */
 
-    /* A pass of o.rows rows. */
+    /* A pass: o.rows stable rows, or node_rows nodes. */
+    size_t node_rows;
     specp_eagle3_row *row;   /* (rows) */
-    specp_eagle3_tile *tile; /* (rows) */
+    specp_eagle3_tile *tile; /* (node_rows) */
     specp_acts taps;         /* (rows, n_taps * target's hidden), with fc */
     specp_acts in;           /* (rows, 2 hidden) embedding, feature */
-    specp_acts heads;        /* (rows, n_heads * head_dim) what attention gives */
-    specp_acts mid;          /* (rows, hidden) what gate, up and lm_head read */
-    specp_acts inner;        /* (rows, n_ff) */
+    specp_acts heads;        /* (node_rows, n_heads * head_dim) what attention gives */
+    specp_acts mid;          /* (node_rows, hidden) what gate, up and lm_head read */
+    specp_acts inner;        /* (node_rows, n_ff) */
     float *floats;           /* all of these */
     size_t n_floats;
     float *feature;   /* (rows, hidden) */
-    float *x;         /* (rows, hidden) the residual stream */
-    float *y;         /* (rows, hidden) */
     float *qkv;       /* (rows, ld_qkv) */
-    float *gate_up;   /* (rows, 2 n_ff) */
-    float *logits;    /* (rows, draft_vocab) */
     float *cos, *sin; /* (rows, head_dim / 2) */
+    float *x;         /* (node_rows, hidden) the residual stream */
+    float *y;         /* (node_rows, hidden) */
+    float *gate_up;   /* (node_rows, 2 n_ff) */
+    float *logits;    /* (node_rows, draft_vocab) */
     float *exps;      /* (threads, draft_vocab) */
     size_t ld_qkv;
 
@@ -85,7 +86,7 @@ struct specp_eagle3_request {
     float *feature;        /* (2, hidden) the last row's, and room for the next one's */
     size_t turn;           /* which of the two it is */
     spec_token last_token; /* of the last row */
-    specp_kv scratch;      /* of nodes, by number; the root's lie in the cache */
+    specp_kv scratch;      /* of nodes, by number; the root's are read in the cache */
     size_t n_nodes, cap_nodes;
     float *hidden;   /* (cap_nodes, hidden); `parent` lies behind it in one block */
     int32_t *parent; /* (cap_nodes) */

@@ -4,9 +4,9 @@
  * picture of the layer.
  *
  * A call is checked first, room is made for all of it, then its rows are cut into
- * passes of o.rows, and only when the last one is through do the requests' counts
- * change. Until then a pass has written behind those counts, and of a request's last
- * feature to the place that is not in use; or, the root's keys and values, what was there.
+ * passes, and only when the last one is through do the requests' counts change. Until
+ * then passes have written behind those counts, and of a request's last feature to
+ * the place that is not in use.
  *
  * A pass is one region of the team. Its steps are products, whose items are panels
  * of their matrices, and what is done row by row.
@@ -140,7 +140,7 @@ static float *keys_of(const specp_eagle3 *h, size_t i) {
 static void kv_row(const pass *p, size_t i, unsigned thread) {
     specp_eagle3 *h = p->h;
     const specp_eagle3_row *row = &h->row[i];
-    bool stable = row->taps != NULL || row->node == 0;
+    bool stable = row->taps != NULL; /* the root's are in the cache, and once more in scratch, unread */
     const specp_kv *kv = stable ? &row->request->cache : &row->request->scratch;
     size_t dim = h->info.head_dim, at = stable ? row->position : row->node;
     size_t c = at / SPECP_KV_CHUNK, in = at % SPECP_KV_CHUNK;
@@ -414,7 +414,7 @@ static int run(specp_eagle3 *h, const specp_eagle3_node *nodes, size_t n, pass *
                                             .node = node,
                                             .position = r->n - 1 + specp_eagle3_depth(r, node),
                                             .token = node == 0 ? r->last_token : nodes[i].token};
-        if (p->n < h->o.rows && i + 1 < n) continue;
+        if (p->n < h->node_rows && i + 1 < n) continue;
         p->n_tiles = specp_eagle3_cut_tiles(h, p->n);
         err = run_pass(h, p, run_nodes, why);
         p->token += p->n * p->k;

@@ -3,8 +3,8 @@
  * A request of an EAGLE-3 head: keys and values of its stable rows, and the nodes
  * of the tree that is being drafted.
  *
- *     cache     0 1 2 ... n-1                 scratch   - 1 2 3 ...    by number
- *                         `- the root's                 `- the root's are in the cache
+ *     cache     0 1 2 ... n-1                 scratch   0 1 2 3 ...    by number
+ *                         `- the root's                 `- not read
  *
  *     hidden    (cap_nodes, hidden) | parent (cap_nodes)      one block
  *
