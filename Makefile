@@ -69,7 +69,7 @@ INC_verify        := -I. -Idraft -Iverify
 INC_verify/tensor := -I. -Iverify/tensor
 INC_verify/target := -I. -Idraft -Iverify -Iverify/tensor -Iverify/target
 INC_all           := -I. -Isuffix_tree -Idraft -Idraft/train -Iverify -Iverify/tensor -Iverify/target -Ibench
-INC_bench         := $(INC_all)
+INC_bench         := $(INC_all) -Idraft/heads
 INC_tests         := $(INC_all) -Idraft/heads -Itests
 INC_examples      := -I. -Isuffix_tree -Idraft -Iverify -Iverify/tensor -Iverify/target
 

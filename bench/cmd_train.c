@@ -12,6 +12,7 @@ static const struct {
     const char *about;
 } kinds[] = {
     {"target", train_target, "a target model: trained on text, or with random weights"},
+    {"medusa", train_medusa_command, "Medusa heads for a model, from its recorded answers"},
 };
 
 #define N_KINDS (sizeof kinds / sizeof *kinds)

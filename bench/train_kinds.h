@@ -5,5 +5,6 @@
 #define BENCH_TRAIN_KINDS_H
 
 int train_target(int argc, char **argv);
+int train_medusa_command(int argc, char **argv);
 
 #endif

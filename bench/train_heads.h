@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * train_heads.h - what the draft heads of `specbench train` share: the frozen target,
+ * recorded requests as windows, the options that say which.
+ *
+ *     request   | prompt ........ | response .......... |
+ *     window    | token 0 .......   first_label ... n-1 |   the last ones cut off where it is longer
+ *     label       none              the token itself        than --seq
+ *
+ * A head draws on the hidden states of all tokens, and learns the labels.
+ */
+#ifndef BENCH_TRAIN_HEADS_H
+#define BENCH_TRAIN_HEADS_H
+
+#include "model_options.h"
+#include "train_data.h"
+#include "train_features.h"
+#include "train_run.h"
+
+typedef struct train_heads {
+    /* options; run.seq 0: the target's context, at most 1024 */
+    train_run run;
+    model_options model;
+    const char *type;
+    cli_list traces; /* the command's operands */
+    bool skip_bad;
+    /* made from them */
+    spec_target *target;
+    spec_target_info info;
+    uint64_t target_hash;
+    train_data *data;
+    size_t n_cut, n_short; /* requests longer than a window, or of which nothing can be learnt */
+    uint64_t *count;       /* (vocab) of the tokens in responses */
+    spec_format format;
+    spec_type export_type;
+    spec_token *token, *label; /* (seq) of the window that was asked for last */
+} train_heads;
+
+/* clang-format off */
+#define TRAIN_HEADS_OPTIONS(h) \
+    {'m', "model", "MODEL", CLI_TEXT, &(h).model.path, "the target, which stays as it is", 0, 0, NULL}, \
+    {0, "type", "TYPE", CLI_TEXT, &(h).type, \
+     "of the matrices in the file: F32, F16, BF16, or for .gguf Q8_0 and its like (default F16)", \
+     0, 0, NULL}, \
+    TRAIN_RUN_OPTIONS((h).run), \
+    {0, "matmul", "MODE", CLI_TEXT, &(h).model.matmul, \
+     "of the target: exact (default), or blas: OpenBLAS", 0, 0, NULL}, \
+    {0, "skip-bad", NULL, CLI_FLAG, &(h).skip_bad, "leave out faulty lines of traces", 0, 0, NULL}
+/* clang-format on */
+
+/* Settles options and threads; CLI_RUN, or CLI_BAD after a message. */
+int train_heads_check(const cli_command *c, train_heads *h);
+/* Opens the target and reads the traces. An exit code; a message was printed unless it is EXIT_DONE. */
+int train_heads_open(train_heads *h);
+void train_heads_release(train_heads *h);
+
+/* Window i of a part into h->token and h->label (TRAIN_IGNORED: none). Returns how many
+ * tokens it has; *first_label, at least 2, is less: that token and all behind it are labels. */
+size_t train_heads_window(train_heads *h, train_part_kind part, uint64_t i, size_t *first_label);
+
+/* Held-out windows that are validated on. */
+size_t train_heads_held(const train_heads *h);
+
+/* Whether rows of the matrices are whole blocks of --type. An exit code, after a message. */
+int train_heads_check_type(const train_heads *h, const train_params *p);
+
+/* Says what there is to train on, and how well the target itself does on what is held out. An exit code. */
+int train_heads_describe(train_heads *h, const train_params *p);
+
+/* Settings that all heads have, TRAIN_HEADS_SETTINGS of them, into `out`. */
+#define TRAIN_HEADS_SETTINGS 4
+void train_heads_settings(const train_heads *h, const char *kind, train_setting *out);
+
+/* Prints the message, or what the error means. The exit code. */
+int train_heads_complain(int err, const spec_message *why);
+
+#endif
