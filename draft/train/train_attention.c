@@ -5,19 +5,14 @@
  * query's sum, and uses it up while it lies in the cache. A piece is a sequence's KV head
  * with all heads that read it, so that only one thread adds to its gradients.
  *
- *     forward, a tile of queries:             backward, a tile of keys and queries:
+ *                 queries r0 ... r0+n     forward:    s = K Q^T, p = exp(s - largest so far)
+ *     key k0      p p p p p p                         out^T = fade out^T + V^T p
+ *     ...         . p p p p p             backward:   p = exp(K Q^T - lse)
+ *     k0+n_k      . . p p p p                         ds = p (V dO^T - dO O)
+ *                                                     dV += p dO, dK += ds Q, dQ^T += K^T ds
  *
- *             keys 0 ......... r0+n                       queries r0 ... r0+n
- *     query   s s s s s s s s s . .           key k0      p p p p p p     p = exp(K Q^T - lse)
- *     r0..    s s s s s s s s s s .           ...         . p p p p p     ds = p (V dO^T - dO O)
- *     ..r0+n  s s s s s s s s s s s                       . . p p p p
- *
- *     s = Q K^T; out = softmax(s) V           dV += p dO   dK += ds Q   dQ^T += K^T ds
- *
- * All products are the kernels' `values`: C[i] += sum over j of A[i][j] B[j], where rows
- * of A may lie apart and B is without gaps. So tiles of transposed keys, queries and
- * gradients are made first, with the scores' scale in them, and TILE wide even where
- * fewer are left.
+ * Tiles of transposed queries, gradients, keys and values are made first, with the scores'
+ * scale in them, TILE wide even where fewer are left.
  */
 #include <math.h>
 #include <string.h>
@@ -25,7 +20,7 @@
 #include "specp_math.h"
 #include "train_internal.h"
 
-#define TILE 64
+#define TILE TRAIN_TILE
 
 typedef struct attention {
     const train_ctx *c;
@@ -38,13 +33,13 @@ typedef struct attention {
 
 /* What a thread works in. */
 typedef struct workspace {
-    float *keys_t;                  /* tiles of (head_dim, TILE): scaled keys, transposed */
-    float *values;                  /* (seq, head_dim) */
-    float *s;                       /* (TILE, seq rounded up to tiles); backward: p, (TILE, TILE) */
-    float *ds;                      /* (TILE, TILE) */
-    float *q, *dout;                /* (TILE, head_dim), q scaled */
-    float *q_t, *dout_t, *dq_t;     /* (head_dim, TILE) */
-    float *minus_lse, *minus_delta; /* (TILE): delta = dO O */
+    float *rows_t; /* tiles of (head_dim, TILE): values transposed; backward: keys, scaled */
+    float *s, *ds; /* (TILE, TILE) */
+    float *q_t, *out_t, *most, *sum, *fade; /* (head_dim, TILE) and (TILE), forward */
+    float *q, *dout;                        /* (TILE, head_dim), q scaled */
+    float *dout_t, *dq_t;                   /* (head_dim, TILE) */
+    float *minus_lse, *minus_delta;         /* (TILE): delta = dO O */
+    float *zeros, *ones;                    /* (TILE) */
 } workspace;
 
 static size_t padded(size_t n) { return (n + TILE - 1) / TILE * TILE; }
@@ -55,9 +50,10 @@ static size_t lay_out(workspace *w, float *at, size_t seq, size_t d) {
     struct {
         float **part;
         size_t n;
-    } parts[] = {{&w->keys_t, all * d}, {&w->values, all * d}, {&w->s, all * TILE},    {&w->ds, TILE * TILE},
-                 {&w->q, TILE * d},     {&w->dout, TILE * d},  {&w->q_t, TILE * d},    {&w->dout_t, TILE * d},
-                 {&w->dq_t, TILE * d},  {&w->minus_lse, TILE}, {&w->minus_delta, TILE}};
+    } parts[] = {{&w->rows_t, all * d}, {&w->s, TILE * TILE},    {&w->ds, TILE * TILE},  {&w->q_t, TILE * d},
+                 {&w->out_t, TILE * d}, {&w->most, TILE},        {&w->sum, TILE},        {&w->fade, TILE},
+                 {&w->q, TILE * d},     {&w->dout, TILE * d},    {&w->dout_t, TILE * d}, {&w->dq_t, TILE * d},
+                 {&w->minus_lse, TILE}, {&w->minus_delta, TILE}, {&w->zeros, TILE},      {&w->ones, TILE}};
     size_t n = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; n += parts[i++].n)
         *parts[i].part = at ? at + n : NULL;
@@ -78,10 +74,10 @@ static workspace workspace_of(const attention *at, unsigned thread) {
 
 /* ---- tiles --------------------------------------------------------------- */
 
-/* C (m, columns) += A (m, k) B. */
-static void multiply(const attention *at, size_t m, size_t columns, size_t k, const float *a, size_t lda,
-                     const float *b, float *c, size_t ldc) {
-    at->c->kernels.values(a, lda, m, b, SPEC_TYPE_F32, columns, 0, k, c, ldc);
+/* C (m, d) += A (m, k) B (k, d), rows of A a tile's. */
+static void multiply(const attention *at, size_t m, size_t d, size_t k, const float *a, const float *b,
+                     float *c, size_t ldc) {
+    at->c->kernels.values(a, TILE, m, b, SPEC_TYPE_F32, d, 0, k, c, ldc);
 }
 
 /* to (d, TILE) = scale times n rows of x, transposed; behind them zeros. */
@@ -107,34 +103,45 @@ static size_t tile_rows(const attention *at, size_t r0) {
     return at->a->seq - r0 < TILE ? at->a->seq - r0 : TILE;
 }
 
-static void transpose_keys(const attention *at, const float *key, const workspace *w) {
+/* Tiles of a KV head's rows, as rows_t has them. */
+static void transpose_rows(const attention *at, const float *x, float scale, const workspace *w) {
     size_t d = at->a->head_dim;
     for (size_t k0 = 0; k0 < at->a->seq; k0 += TILE)
-        transpose(key + k0 * at->ldk, at->ldk, tile_rows(at, k0), d, at->scale, w->keys_t + k0 * d);
+        transpose(x + k0 * at->ldk, at->ldk, tile_rows(at, k0), d, scale, w->rows_t + k0 * d);
+}
+
+/* In a tile on the diagonal, key j is seen by query j and those after. */
+static void hide(float *s, size_t n_k, float with) {
+    for (size_t j = 1; j < n_k; j++) {
+        for (size_t i = 0; i < j; i++) s[j * TILE + i] = with;
+    }
 }
 
 /* ---- forward ------------------------------------------------------------- */
 
-/* n queries from r0 on, where q, out and lse begin. */
+/* n queries from r0 on, where q, out and lse begin; key is the sequence's KV head. */
 static void tile_forward(const attention *at, const workspace *w, size_t r0, size_t n, const float *q,
-                         float *out, float *lse) {
-    size_t d = at->a->head_dim, ld = padded(at->a->seq), all = r0 + n;
-    zero_rows(w->s, ld, n, padded(all));
-    for (size_t k0 = 0; k0 < all; k0 += TILE)
-        multiply(at, n, TILE, d, q, at->ldq, w->keys_t + k0 * d, w->s + k0, ld);
-    float by[TILE];
-    for (size_t i = 0; i < n; i++) {
-        float *row = w->s + i * ld, most;
-        size_t seen = r0 + i + 1;
-        float sum = at->c->rows.softmax(row, seen, &most);
-        memset(row + seen, 0, (all - seen) * sizeof *row);
-        lse[i * at->a->n_heads] = most + (sum < INFINITY ? (float)specp_log((double)sum) : sum);
-        by[i] = 1.0f / sum;
+                         const float *key, float *out, float *lse) {
+    const train_rows *rows = &at->c->rows;
+    size_t d = at->a->head_dim;
+    transpose(q, at->ldq, n, d, at->scale, w->q_t);
+    memset(w->zeros, 0, TILE * sizeof *w->zeros);
+    memset(w->out_t, 0, d * TILE * sizeof *w->out_t);
+    memset(w->sum, 0, TILE * sizeof *w->sum);
+    for (size_t i = 0; i < TILE; i++) w->most[i] = -INFINITY;
+    for (size_t k0 = 0; k0 <= r0; k0 += TILE) {
+        size_t n_k = tile_rows(at, k0);
+        rows->product(key + k0 * at->ldk, at->ldk, n_k, w->q_t, d, w->zeros, w->s);
+        if (k0 == r0) hide(w->s, n_k, -INFINITY);
+        rows->softmax(w->s, n_k, w->most, w->sum, w->fade);
+        if (k0 == r0) hide(w->s, n_k, 0.0f);
+        rows->product_add(w->rows_t + k0 * d, TILE, d, w->s, n_k, w->fade, w->out_t);
     }
-    zero_rows(out, at->ldq, n, d);
-    multiply(at, n, d, all, w->s, ld, w->values, out, at->ldq);
     for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < d; j++) out[i * at->ldq + j] *= by[i];
+        float by = 1.0f / w->sum[i];
+        for (size_t j = 0; j < d; j++) out[i * at->ldq + j] = w->out_t[j * TILE + i] * by;
+        lse[i * at->a->n_heads] =
+            w->most[i] + (w->sum[i] < INFINITY ? (float)specp_log((double)w->sum[i]) : w->sum[i]);
     }
 }
 
@@ -145,12 +152,12 @@ static void forward(void *arg, size_t begin, size_t end, unsigned thread) {
     workspace w = workspace_of(at, thread);
     for (size_t item = begin; item < end; item++) {
         size_t first = item / a->n_kv_heads * a->seq, kv = item % a->n_kv_heads;
-        transpose_keys(at, at->key + first * at->ldk + kv * d, &w);
-        gather(at->value + first * at->ldk + kv * d, at->ldk, a->seq, d, 1.0f, w.values);
+        size_t key = first * at->ldk + kv * d;
+        transpose_rows(at, at->value + key, 1.0f, &w);
         for (size_t h = kv * group; h < (kv + 1) * group; h++) {
             for (size_t r0 = 0; r0 < a->seq; r0 += TILE) {
                 size_t row = first + r0, q = row * at->ldq + h * d;
-                tile_forward(at, &w, r0, tile_rows(at, r0), at->q + q, at->out + q,
+                tile_forward(at, &w, r0, tile_rows(at, r0), at->q + q, at->key + key, at->out + q,
                              at->lse + row * a->n_heads + h);
             }
         }
@@ -185,28 +192,26 @@ static void prepare_queries(const attention *at, const workspace *w, size_t n, s
     memset(w->dq_t, 0, d * TILE * sizeof *w->dq_t);
     memset(w->minus_lse, 0, TILE * sizeof *w->minus_lse);
     memset(w->minus_delta, 0, TILE * sizeof *w->minus_delta);
+    for (size_t i = 0; i < TILE; i++) w->ones[i] = 1.0f;
     for (size_t i = 0; i < n; i++) {
         w->minus_lse[i] = -at->lse_in[lse + i * at->a->n_heads];
         w->minus_delta[i] = -train_dot(out + i * at->ldq, dout + i * at->ldq, d);
     }
 }
 
-/* n_k keys that begin at kv, against n queries; on the diagonal key j is seen by query j and those after. */
+/* n_k keys that begin at kv, against n queries. */
 static void tile_backward(const attention *at, const workspace *w, size_t kv, size_t n_k, size_t n,
                           const float *keys_t, bool diagonal) {
+    const train_rows *rows = &at->c->rows;
     size_t d = at->a->head_dim, ldk = at->ldk;
-    for (size_t j = 0; j < n_k; j++) {
-        memcpy(w->s + j * TILE, w->minus_lse, TILE * sizeof *w->s);
-        memcpy(w->ds + j * TILE, w->minus_delta, TILE * sizeof *w->ds);
-    }
-    multiply(at, n_k, TILE, d, at->key + kv, ldk, w->q_t, w->s, TILE);
-    at->c->rows.exp(w->s, n_k * TILE);
-    for (size_t j = 0; diagonal && j < n_k; j++) memset(w->s + j * TILE, 0, j * sizeof *w->s);
-    multiply(at, n_k, d, n, w->s, TILE, w->dout, at->dvalue + kv, ldk);
-    multiply(at, n_k, TILE, d, at->value + kv, ldk, w->dout_t, w->ds, TILE);
-    at->c->rows.mul(w->ds, w->s, n_k * TILE);
-    multiply(at, n_k, d, n, w->ds, TILE, w->q, at->dkey + kv, ldk);
-    multiply(at, d, TILE, n_k, keys_t, TILE, w->ds, w->dq_t, TILE);
+    rows->product(at->key + kv, ldk, n_k, w->q_t, d, w->minus_lse, w->s);
+    rows->exp(w->s, n_k * TILE);
+    if (diagonal) hide(w->s, n_k, 0.0f);
+    multiply(at, n_k, d, n, w->s, w->dout, at->dvalue + kv, ldk);
+    rows->product(at->value + kv, ldk, n_k, w->dout_t, d, w->minus_delta, w->ds);
+    rows->mul(w->ds, w->s, n_k * TILE);
+    multiply(at, n_k, d, n, w->ds, w->q, at->dkey + kv, ldk);
+    rows->product_add(keys_t, TILE, d, w->ds, n_k, w->ones, w->dq_t);
 }
 
 /* Head h of the sequence whose first row is `first`; its KV head begins at kv. */
@@ -216,7 +221,7 @@ static void head_backward(const attention *at, const workspace *w, size_t first,
         size_t n = tile_rows(at, r0), row = first + r0, q = row * at->ldq + h * d;
         prepare_queries(at, w, n, q, row * at->a->n_heads + h);
         for (size_t k0 = 0; k0 <= r0; k0 += TILE)
-            tile_backward(at, w, kv + k0 * at->ldk, tile_rows(at, k0), n, w->keys_t + k0 * d, k0 == r0);
+            tile_backward(at, w, kv + k0 * at->ldk, tile_rows(at, k0), n, w->rows_t + k0 * d, k0 == r0);
         for (size_t i = 0; i < n; i++) {
             for (size_t j = 0; j < d; j++) at->dq[q + i * at->ldq + j] = w->dq_t[j * TILE + i];
         }
@@ -231,7 +236,7 @@ static void backward(void *arg, size_t begin, size_t end, unsigned thread) {
     for (size_t item = begin; item < end; item++) {
         size_t first = item / a->n_kv_heads * a->seq, kv = item % a->n_kv_heads;
         size_t key = first * at->ldk + kv * d;
-        transpose_keys(at, at->key + key, &w);
+        transpose_rows(at, at->key + key, at->scale, &w);
         zero_rows(at->dkey + key, at->ldk, a->seq, d);
         zero_rows(at->dvalue + key, at->ldk, a->seq, d);
         for (size_t h = kv * group; h < (kv + 1) * group; h++) head_backward(at, &w, first, h, key);

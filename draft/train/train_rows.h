@@ -9,9 +9,18 @@
 
 #include "specp.h"
 
+#define TRAIN_TILE 64 /* columns of the tiles that attention works on */
+
 typedef struct train_rows {
-    /* s becomes exp(s - max); returns their sum, and their maximum in *most. */
-    float (*softmax)(float *s, size_t n, float *most);
+    /* c (m, TRAIN_TILE) = a (m, k) b (k, TRAIN_TILE), rows of a lda apart, plus `row` in every row; */
+    void (*product)(const float *a, size_t lda, size_t m, const float *b, size_t k, const float *row,
+                    float *c);
+    /* or plus c times `fade` in every row. */
+    void (*product_add)(const float *a, size_t lda, size_t m, const float *b, size_t k, const float *fade,
+                        float *c);
+    /* The next n rows of scores, TRAIN_TILE columns: a column's largest so far, and the sum of exp(score -
+     * largest); s becomes those, and what was summed before is to be multiplied with `fade`. */
+    void (*softmax)(float *s, size_t n, float *most, float *sum, float *fade);
     void (*exp)(float *s, size_t n);                 /* s = exp(s), s at most 0 or little above */
     void (*mul)(float *x, const float *y, size_t n); /* x *= y */
     /* s = 1 / sqrt(mean x^2 + eps): dx += s w dy - x s^3 / n sum(w dy x), dw += s x dy. */
