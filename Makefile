@@ -26,6 +26,7 @@ exec_prefix  ?= $(prefix)
 bindir       ?= $(exec_prefix)/bin
 libdir       ?= $(exec_prefix)/lib
 includedir   ?= $(prefix)/include
+datadir      ?= $(prefix)/share
 pkgconfigdir ?= $(libdir)/pkgconfig
 INSTALL      ?= install
 
@@ -96,6 +97,7 @@ objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 LIB_A    := $(OUT)/libspecdec.a
 LIB_REAL := libspecdec.so.$(VERSION)
 LIB_SO   := $(OUT)/libspecdec.so
+MODELS    := $(sort $(wildcard bench/models/*.gguf bench/models/*.md))
 SPECBENCH := $(if $(BENCH_MAIN),$(OUT)/specbench)
 TRAIN_A  := $(if $(TRAIN_SRC),$(OBJ)/libtrain.a)
 BENCH_A  := $(if $(BENCH_SRC),$(OBJ)/libbench.a)
@@ -134,8 +136,8 @@ endif
 print-%: FORCE
 	@echo '$($*)'
 
-.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak asan tsan fuzz format lint \
-        install uninstall clean help FORCE
+.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak models comparison asan tsan \
+        fuzz format lint install uninstall clean help FORCE
 
 default: lib $(SPECBENCH)
 
@@ -157,6 +159,8 @@ help:
 	@echo 'make bench       measure the speed and size of the suffix index'
 	@echo 'make soak        lossless on SOAK=100000 tokens for each drafter and law (an hour)'
 	@echo 'make asan tsan   the tests under sanitizers'
+	@echo 'make models      trains the built-in models on CORPUS=../shared/corpus (three hours)'
+	@echo 'make comparison  measures every drafter on the built-in models (half an hour)'
 	@echo 'make fuzz        libFuzzer on every target, FUZZ_SECONDS=60 each (needs clang)'
 	@echo 'make format      clang-format in place'
 	@echo 'make lint        format, clang-tidy, cppcheck and shellcheck, where installed'
@@ -178,6 +182,16 @@ check:
 
 bench: default
 	build/specbench speed
+
+# Everything that bench/models/ holds, trained anew; and what docs/COMPARISON.md was made of.
+MODELS_OUT ?= build/models
+CORPUS     ?= ../shared/corpus
+models: default
+	@CC='$(CC)' CXX='$(CXX)' tests/deps.sh models
+	bench/train_models.sh $(MODELS_OUT) $(CORPUS)
+
+comparison: default
+	bench/comparison.sh build/comparison
 
 SOAK ?= 100000
 soak: $(OUT)/tests/test_lossless
@@ -288,9 +302,11 @@ install: default $(OUT)/specdec.pc
 	ln -sf libspecdec.so.$(ABI) $(DESTDIR)$(libdir)/libspecdec.so
 	$(INSTALL) -m 644 $(OUT)/specdec.pc $(DESTDIR)$(pkgconfigdir)
 	$(if $(SPECBENCH),$(INSTALL) -m 755 $(SPECBENCH) $(DESTDIR)$(bindir))
+	$(if $(MODELS),$(INSTALL) -d $(DESTDIR)$(datadir)/specdec)
+	$(if $(MODELS),$(INSTALL) -m 644 $(MODELS) $(DESTDIR)$(datadir)/specdec)
 
 uninstall:
-	rm -rf $(DESTDIR)$(includedir)/specdec
+	rm -rf $(DESTDIR)$(includedir)/specdec $(DESTDIR)$(datadir)/specdec
 	rm -f $(DESTDIR)$(libdir)/libspecdec.a $(DESTDIR)$(libdir)/$(LIB_REAL) \
 	    $(DESTDIR)$(libdir)/libspecdec.so.$(ABI) $(DESTDIR)$(libdir)/libspecdec.so \
 	    $(DESTDIR)$(pkgconfigdir)/specdec.pc $(DESTDIR)$(bindir)/specbench

@@ -18,7 +18,7 @@ set -euo pipefail
 out=${1:?"expected OUT, the folder to work in"}
 corpus=${2:-../shared/corpus}
 specbench=${SPECBENCH:-build/specbench}
-steps=${STEPS:-5000}
+steps=${STEPS:-4000}
 head_epochs=${HEAD_EPOCHS:-3}
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -79,12 +79,13 @@ done
 
 if [ ! -e "$out/vocabulary.vocab" ]; then
     say "vocabulary"
-    printf '%s\n' "${text[@]}" | paste -sd, >"$out/text/list"
-    spm_train --input="$(cat "$out/text/list")" --model_prefix="$out/vocabulary" --model_type=bpe \
-        --byte_fallback=true --vocab_size=2048 --character_coverage=0.9995 \
-        --normalization_rule_name=identity --remove_extra_whitespaces=false --split_digits=true \
-        --add_dummy_prefix=false --max_sentence_length=100000 \
-        --user_defined_symbols='<|system|>,<|user|>,<|assistant|>,<|tool|>' >"$out/vocabulary.log" 2>&1
+    grep -hvxF '<|doc|>' "${text[@]}" >"$out/text/all"
+    spm_train --input="$out/text/all" --model_prefix="$out/vocabulary" --model_type=bpe --vocab_size=2048 \
+        --byte_fallback=true --character_coverage=0.9995 --normalization_rule_name=identity \
+        --remove_extra_whitespaces=false --add_dummy_prefix=false --split_digits=true \
+        --allow_whitespace_only_pieces=true --split_by_unicode_script=false --max_sentence_length=65536 \
+        --user_defined_symbols='<|system|>,<|user|>,<|assistant|>,<|tool|>' --num_threads=1 \
+        >"$out/vocabulary.log" 2>&1
 fi
 
 # ---- models --------------------------------------------------------------------

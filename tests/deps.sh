@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# tests/deps.sh demo|check|fuzz: makes sure that what a target needs is there.
+# tests/deps.sh demo|models|check|fuzz: makes sure that what a target needs is there.
 # Each need is probed, which takes milliseconds; what is missing is installed
 # from Debian with apt-get (through sudo when not root). Where that cannot be
 # done, the packages and the command are printed and the exit status is 1.
@@ -50,6 +50,10 @@ missing() {
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>' || echo libpcre2-dev
     [ "$goal" = demo ] && return
+    if [ "$goal" = models ]; then
+        have spm_train || echo sentencepiece
+        return
+    fi
     have "$CXX" || compiler_package "$CXX"
     header '<setjmp.h>
 #include <stdarg.h>
