@@ -69,9 +69,22 @@ static void make_pairs(train_eagle3 *m, const train_eagle3_batch *b, size_t j) {
     train_each(&m->ctx, rows, ROWS, pair_rows, &p);
 }
 
-/* One half of the pairs' (rows, 2 dim) without gaps: 0 or 1. */
-static void take_half(const float *from, size_t half, float *to, size_t rows, size_t dim) {
-    for (size_t r = 0; r < rows; r++) memcpy(to + r * dim, from + (2 * r + half) * dim, dim * sizeof *to);
+typedef struct copy {
+    const float *from;
+    float *to;
+    size_t ld, n;
+} copy;
+
+static void copy_piece(void *arg, size_t begin, size_t end, unsigned thread) {
+    const copy *c = arg;
+    (void)thread;
+    for (size_t r = begin; r < end; r++) memcpy(c->to + r * c->n, c->from + r * c->ld, c->n * sizeof *c->to);
+}
+
+/* Rows of dim floats that lie `ld` apart, without gaps. */
+static void copy_rows(const train_eagle3 *m, const float *from, size_t ld, float *to, size_t rows) {
+    copy c = {from, to, ld, m->shape.dim};
+    train_each(&m->ctx, rows, ROWS, copy_piece, &c);
 }
 
 /* From dpair to the norms' gradients; dx, of the residual, becomes that of f(j). */
@@ -79,11 +92,11 @@ static void pairs_backward(train_eagle3 *m, size_t j, size_t rows) {
     train_eagle3_acts *a = m->acts;
     size_t dim = m->shape.dim;
     float eps = m->shape.eps, *unused = a->pair; /* the gradient of the frozen embeddings */
-    take_half(a->dpair, 0, a->dnormed, rows, dim);
+    copy_rows(m, a->dpair, 2 * dim, a->dnormed, rows);
     train_embed(&m->ctx, m->embedding, a->ids, a->normed, rows, dim);
     train_rmsnorm_back(&m->ctx, a->normed, value_of(m, EAGLE3_INPUT_NORM), eps, a->dnormed, unused,
                        grad_of(m, EAGLE3_INPUT_NORM), rows, dim);
-    take_half(a->dpair, 1, a->dnormed, rows, dim);
+    copy_rows(m, a->dpair + dim, 2 * dim, a->dnormed, rows);
     if (m->shape.norm_before_residual) {
         m->ctx.kernels.add(a->dnormed, a->dx, rows * dim);
         memset(a->dx, 0, rows * dim * sizeof *a->dx);
@@ -133,9 +146,9 @@ static void step_forward(train_eagle3 *m, const train_eagle3_batch *b, size_t j)
     train_ttt_attention(c, &at, k->q, k->attn, k->lse);
     lap(m, TRAIN_FORWARD_ATTENTION, 2.0 * attention_flop(&at.attn, j));
     if (s->norm_before_residual)
-        take_half(a->pair, 1, k->mid, rows, dim);
+        copy_rows(m, a->pair + dim, 2 * dim, k->mid, rows);
     else
-        memcpy(k->mid, a->f[j], rows * dim * sizeof *k->mid);
+        copy_rows(m, a->f[j], dim, k->mid, rows);
     train_linear(c, k->attn, value_of(m, EAGLE3_O), k->mid, rows, q, dim, true);
     lap(m, TRAIN_FORWARD_O, flop(rows, dim * q));
     train_rmsnorm(c, k->mid, value_of(m, EAGLE3_FFN_NORM), s->eps, a->normed, rows, dim);
@@ -145,7 +158,7 @@ static void step_forward(train_eagle3 *m, const train_eagle3_batch *b, size_t j)
     lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * 2 * ff));
     train_swiglu(c, k->gate, k->up, a->act, rows * ff);
     lap(m, TRAIN_FORWARD_ACT, 0.0);
-    memcpy(a->f[j + 1], k->mid, rows * dim * sizeof *k->mid);
+    copy_rows(m, k->mid, dim, a->f[j + 1], rows);
     train_linear(c, a->act, value_of(m, EAGLE3_DOWN), a->f[j + 1], rows, ff, dim, true);
     lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * ff));
 }
