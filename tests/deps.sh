@@ -98,9 +98,9 @@ install_packages() {
 }
 
 case $goal in
-demo | check | fuzz) ;;
+demo | models | check | fuzz) ;;
 *)
-    echo "usage: tests/deps.sh demo|check|fuzz" >&2
+    echo "usage: tests/deps.sh demo|models|check|fuzz" >&2
     exit 2
     ;;
 esac
