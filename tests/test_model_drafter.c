@@ -267,6 +267,7 @@ static void test_samples_follow_the_noise(void **state) {
         spec_request *q = drafting_begin(d, 0, text, n);
         while (n < 200) {
             spec_propose_args a;
+            for (size_t k = 0; k < 6 * (size_t)vocabs[i]; k++) t.q[k] = 9.0f; /* from a draft before */
             assert_int_equal(spec_request_propose(q, table_lm_ask(&a, n), &t), 0);
             assert_int_equal(t.n, len < 6 ? len : 6); /* there is room for 6 rows */
             check_sample(m, text, n, &a.noise, i % 2 ? 0.5 : 1.0, vocab, &t);
@@ -303,7 +304,7 @@ static void test_limits_of_samples(void **state) {
         uint32_t n = t.n;
         a.budget = 2;
         assert_int_equal(spec_request_propose(q, &a, &t), 0);
-        assert_int_equal(t.n, n < 2 ? n : 2);
+        assert_true(t.n == (n < 2 ? n : 2) && t.n_q == t.n);
         a.budget = 0, a.max_depth = 1;
         assert_int_equal(spec_request_propose(q, &a, &t), 0);
         assert_int_equal(t.n, 1);
