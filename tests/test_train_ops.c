@@ -236,6 +236,10 @@ static void test_linear_adds(void **state) {
     const float want_y[] = {9, 12, 13, 9, 16, 17}, want_dx[] = {2, 0, 3, 3}, want_dw[] = {6, 7, 5, 5, 11, 13};
     train_linear(&ctx, x, w, y, 2, 2, 3, true);
     assert_memory_equal(y, want_y, sizeof y);
+    const float start[6] = {10, 10, 10, 10, 10, 10};
+    memset(y, 0, sizeof y);
+    train_linear_residual(&ctx, x, w, start, y, 2, 2, 3);
+    assert_memory_equal(y, want_y, sizeof y);
     train_linear_back(&ctx, x, w, dy, dx, dw, 2, 2, 3, true);
     assert_memory_equal(dx, want_dx, sizeof dx);
     assert_memory_equal(dw, want_dw, sizeof dw);

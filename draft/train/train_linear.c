@@ -5,6 +5,7 @@
  * summed in one go, so that no two threads add to one element.
  */
 #include <cblas.h>
+#include <string.h>
 
 #include "train_internal.h"
 
@@ -26,6 +27,7 @@ typedef struct product {
     const float *a, *b;
     size_t lda, ldb, ldc;
     float beta, *c;
+    const float *start; /* what C begins as, if not NULL; beta is then 1 */
 } product;
 
 static size_t tiles(size_t n, size_t tile) { return (n + tile - 1) / tile; }
@@ -37,6 +39,8 @@ static void tile(void *arg, size_t begin, size_t end, unsigned thread) {
         size_t across = tiles(p->n, p->tile_n), i = t / across * p->tile_m, j = t % across * p->tile_n;
         size_t m = p->m - i < p->tile_m ? p->m - i : p->tile_m;
         size_t n = p->n - j < p->tile_n ? p->n - j : p->tile_n;
+        for (size_t r = i; p->start && r < i + m; r++)
+            memcpy(p->c + r * p->ldc + j, p->start + r * p->ldc + j, n * sizeof *p->c);
         gemm(p->ta, p->tb, m, n, p->k, p->a + (p->ta ? i : i * p->lda), p->lda,
              p->b + (p->tb ? j * p->ldb : j), p->ldb, p->beta, p->c + i * p->ldc + j, p->ldc);
     }
@@ -46,22 +50,33 @@ static void multiply(const train_ctx *c, product *p) {
     train_each(c, tiles(p->m, p->tile_m) * tiles(p->n, p->tile_n), 1, tile, p);
 }
 
+static void forward(const train_ctx *c, const float *x, const float *w, float beta, const float *start,
+                    float *y, size_t rows, size_t n_in, size_t n_out) {
+    product p = {false, true, rows, n_out, n_in, ROWS, COLUMNS, x, w, n_in, n_in, n_out, beta, y, start};
+    multiply(c, &p);
+}
+
 void train_linear(const train_ctx *c, const float *x, const float *w, float *y, size_t rows, size_t n_in,
                   size_t n_out, bool add) {
-    product p = {false, true, rows, n_out, n_in, ROWS, COLUMNS, x, w, n_in, n_in, n_out, add ? 1.0f : 0.0f,
-                 y};
-    multiply(c, &p);
+    forward(c, x, w, add ? 1.0f : 0.0f, NULL, y, rows, n_in, n_out);
+}
+
+void train_linear_residual(const train_ctx *c, const float *x, const float *w, const float *start, float *y,
+                           size_t rows, size_t n_in, size_t n_out) {
+    forward(c, x, w, 1.0f, start, y, rows, n_in, n_out);
 }
 
 void train_linear_back(const train_ctx *c, const float *x, const float *w, const float *dy, float *dx,
                        float *dw, size_t rows, size_t n_in, size_t n_out, bool add) {
     if (dx) {
-        product p = {
-            false, false, rows, n_in, n_out, ROWS, COLUMNS, dy, w, n_out, n_in, n_in, add ? 1.0f : 0.0f, dx};
+        product p = {false, false, rows, n_in, n_out, ROWS, COLUMNS, dy,
+                     w,     n_out, n_in, n_in, 0.0f,  dx,   NULL};
+        if (add) p.beta = 1.0f;
         multiply(c, &p);
     }
     if (dw) {
-        product p = {true, false, n_out, n_in, rows, OUTPUTS, COLUMNS, dy, x, n_out, n_in, n_in, 1.0f, dw};
+        product p = {true, false, n_out, n_in, rows, OUTPUTS, COLUMNS, dy,
+                     x,    n_out, n_in,  n_in, 1.0f, dw,      NULL};
         multiply(c, &p);
     }
 }

@@ -16,6 +16,7 @@
 #include "train_llama_internal.h"
 
 #define HEAD_ROWS 1024
+#define ALIGNED   16 /* floats: a cache line */
 
 typedef struct kept {
     float *x, *mid;   /* (rows, dim) */
@@ -26,8 +27,9 @@ typedef struct kept {
 
 struct train_acts {
     size_t max_rows, max_seq;
-    float *block;
-    size_t n_block;
+    float *block; /* aligned, in the store */
+    void *store;
+    size_t n_store;
     kept *layer; /* (n_layers + 1): the last has x alone */
     size_t n_layers;
     float *normed, *dnormed, *dx; /* (max_rows, dim) */
@@ -39,10 +41,10 @@ struct train_acts {
 
 /* ---- buffers ------------------------------------------------------------- */
 
-/* Hands out n floats of the block, or while there is none only counts them. */
+/* Hands out n floats of the block, from a cache line on, or while there is none only counts them. */
 static float *take(train_acts *a, size_t *at, size_t n) {
     float *p = a->block ? a->block + *at : NULL;
-    *at += n;
+    *at += (n + ALIGNED - 1) / ALIGNED * ALIGNED;
     return p;
 }
 
@@ -99,13 +101,14 @@ train_acts *train_acts_new(const train_llama_shape *s, size_t max_rows, size_t m
     a->n_layers = s->n_layers;
     a->layer = specp_calloc(alloc, s->n_layers + 1, sizeof *a->layer);
     if (a->layer) {
-        a->n_block = lay_out(a, s);
-        a->block = specp_alloc(alloc, a->n_block, sizeof *a->block);
+        a->n_store = lay_out(a, s) + ALIGNED;
+        a->store = specp_alloc(alloc, a->n_store, sizeof *a->block);
     }
-    if (!a->layer || !a->block) {
+    if (!a->store) {
         train_acts_free(a, alloc);
         return NULL;
     }
+    a->block = (float *)(((uintptr_t)a->store + ALIGNED * sizeof(float) - 1) & ~(uintptr_t)63);
     lay_out(a, s);
     fill_rope(a, s);
     return a;
@@ -113,7 +116,7 @@ train_acts *train_acts_new(const train_llama_shape *s, size_t max_rows, size_t m
 
 void train_acts_free(train_acts *a, const spec_allocator *alloc) {
     if (!a) return;
-    specp_release(alloc, a->block, a->n_block, sizeof *a->block);
+    specp_release(alloc, a->store, a->n_store, sizeof *a->block);
     specp_release(alloc, a->layer, a->n_layers + 1, sizeof *a->layer);
     specp_release(alloc, a, 1, sizeof *a);
 }
@@ -154,8 +157,7 @@ static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     lap(m, TRAIN_FORWARD_ROPE, 0.0);
     train_attention(&m->ctx, at, c->q, c->k, c->v, c->attn, c->lse);
     lap(m, TRAIN_FORWARD_ATTENTION, 2.0 * attention_flop(at));
-    memcpy(c->mid, c->x, rows * dim * sizeof *c->mid);
-    train_linear(&m->ctx, c->attn, w + part(m, l, TRAIN_O), c->mid, rows, nq, dim, true);
+    train_linear_residual(&m->ctx, c->attn, w + part(m, l, TRAIN_O), c->x, c->mid, rows, nq, dim);
     lap(m, TRAIN_FORWARD_O, flop(rows, dim * nq));
     train_rmsnorm(&m->ctx, c->mid, w + part(m, l, TRAIN_FFN_NORM), s->eps, a->normed, rows, dim);
     lap(m, TRAIN_FORWARD_NORM, 0.0);
@@ -164,8 +166,7 @@ static void layer_forward(train_llama *m, size_t l, const train_attn *at) {
     lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * 2 * s->n_ff));
     train_swiglu(&m->ctx, c->gate, c->up, a->act, rows * s->n_ff);
     lap(m, TRAIN_FORWARD_ACT, 0.0);
-    memcpy(x, c->mid, rows * dim * sizeof *x);
-    train_linear(&m->ctx, a->act, w + part(m, l, TRAIN_DOWN), x, rows, s->n_ff, dim, true);
+    train_linear_residual(&m->ctx, a->act, w + part(m, l, TRAIN_DOWN), c->mid, x, rows, s->n_ff, dim);
     lap(m, TRAIN_FORWARD_FFN, flop(rows, dim * s->n_ff));
 }
 

@@ -48,6 +48,9 @@ unsigned train_threads(const train_ctx *c);
 /* y = x W^T, W (n_out, n_in); with `add` it is added to y. */
 void train_linear(const train_ctx *c, const float *x, const float *w, float *y, size_t rows, size_t n_in,
                   size_t n_out, bool add);
+/* y = start + x W^T; start (rows, n_out). */
+void train_linear_residual(const train_ctx *c, const float *x, const float *w, const float *start, float *y,
+                           size_t rows, size_t n_in, size_t n_out);
 /* dx = dy W, or with `add` added to dx; dx == NULL: not wanted. dw += dy^T x; dw == NULL: frozen. */
 void train_linear_back(const train_ctx *c, const float *x, const float *w, const float *dy, float *dx,
                        float *dw, size_t rows, size_t n_in, size_t n_out, bool add);
