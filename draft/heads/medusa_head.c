@@ -16,11 +16,10 @@
 #include "medusa_head.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "head_file.h"
 #include "medusa_tree.h"
 
 typedef struct medusa_layer {
@@ -49,29 +48,6 @@ struct specp_medusa_heads {
     float *z;      /* (n_heads, rows, hidden) */
     float *logits; /* (n_heads, rows, vocab) */
 };
-
-/* ---- failing --------------------------------------------------------------------- */
-
-#define SHOWN_PATH 200 /* bytes of a path in a message: its end */
-
-static int fail(const specp_medusa_heads *m, spec_message *why, int err, const char *format, ...)
-    SPECP_PRINTF(4, 5);
-
-static int fail(const specp_medusa_heads *m, spec_message *why, int err, const char *format, ...) {
-    char text[256];
-    const char *path = spec_tensors_path(m->file);
-    size_t n = strlen(path);
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    return specp_fail(why, err, "%s%s: %s", n > SHOWN_PATH ? "..." : "",
-                      n > SHOWN_PATH ? path + n - SHOWN_PATH : path, text);
-}
-
-static int no_memory(const specp_medusa_heads *m, spec_message *why) {
-    return fail(m, why, SPEC_ERR_NOMEM, "there is not enough memory for the heads");
-}
 
 /* ---- names ------------------------------------------------------------------------ */
 
@@ -119,9 +95,10 @@ static int find_prefix(specp_medusa_heads *m, spec_message *why) {
         bare = bare || read_place(called, &p);
     }
     if (!bare && m->prefix[0] == '\0')
-        return fail(m, why, SPEC_ERR_UNSUPPORTED,
-                    "there are no Medusa heads in it: no tensor is called like 0.0.linear.weight or "
-                    "medusa_head.0.0.linear.weight");
+        return specp_head_fail(
+            m->file, why, SPEC_ERR_UNSUPPORTED,
+            "there are no Medusa heads in it: no tensor is called like 0.0.linear.weight or "
+            "medusa_head.0.0.linear.weight");
     return SPEC_OK;
 }
 
@@ -133,98 +110,54 @@ static int count_heads(specp_medusa_heads *m, spec_message *why) {
         place p;
         if (strncmp(called, m->prefix, skip) != 0) continue;
         if (!read_place(called + skip, &p))
-            return fail(m, why, SPEC_ERR_UNSUPPORTED, "tensor %.100s is no part of Medusa heads", called);
+            return specp_head_fail(m->file, why, SPEC_ERR_UNSUPPORTED,
+                                   "tensor %.100s is no part of Medusa heads", called);
         if (p.head >= SPECP_MEDUSA_MAX_HEADS || p.layer > SPECP_MEDUSA_MAX_LAYERS)
-            return fail(m, why, SPEC_ERR_UNSUPPORTED,
-                        "tensor %.100s: at most %d heads and %d layers are possible", called,
-                        SPECP_MEDUSA_MAX_HEADS, SPECP_MEDUSA_MAX_LAYERS);
+            return specp_head_fail(m->file, why, SPEC_ERR_UNSUPPORTED,
+                                   "tensor %.100s: at most %d heads and %d layers are possible", called,
+                                   SPECP_MEDUSA_MAX_HEADS, SPECP_MEDUSA_MAX_LAYERS);
         if (p.head >= m->n_heads) m->n_heads = p.head + 1;
         if (p.head == 0 && p.output && p.layer < layers) layers = p.layer;
     }
     if (layers > SPECP_MEDUSA_MAX_LAYERS)
-        return fail(m, why, SPEC_ERR_CORRUPT, "the output matrix of head 0 is missing, %s or another layer",
-                    name_of(m, 0, 1, "weight").text);
+        return specp_head_fail(m->file, why, SPEC_ERR_CORRUPT,
+                               "the output matrix of head 0 is missing, %s or another layer",
+                               name_of(m, 0, 1, "weight").text);
     m->n_layers = layers;
     for (size_t i = 0; i < spec_tensors_count(m->file); i++) {
         const char *called = spec_tensors_at(m->file, i)->name;
         place p;
         if (strncmp(called, m->prefix, skip) != 0 || !read_place(called + skip, &p)) continue;
         if (p.output ? p.layer != layers : p.layer >= layers)
-            return fail(m, why, SPEC_ERR_UNSUPPORTED, "tensor %.100s is no part of heads with %zu layers",
-                        called, layers);
+            return specp_head_fail(m->file, why, SPEC_ERR_UNSUPPORTED,
+                                   "tensor %.100s is no part of heads with %zu layers", called, layers);
     }
     return SPEC_OK;
 }
 
 /* ---- tensors ----------------------------------------------------------------------- */
 
-/* "(512, 64)" */
-static name shape_of(const spec_tensor *t) {
-    name n = {"("};
-    size_t at = 1;
-    for (uint32_t d = 0; d < t->n_dims && d < SPEC_TENSOR_DIMS; d++)
-        at +=
-            (size_t)snprintf(n.text + at, sizeof n.text - at, d == 0 ? "%" PRIu64 : ", %" PRIu64, t->dim[d]);
-    (void)snprintf(n.text + at, sizeof n.text - at, ")");
-    return n;
-}
-
-/* NULL, and why, when it is not there or has another shape: SPEC_ERR_CORRUPT. cols 0: a vector. */
-static const spec_tensor *find(const specp_medusa_heads *m, name called, size_t rows, size_t cols,
-                               spec_message *why) {
-    const spec_tensor *t = spec_tensors_find(m->file, called.text);
-    spec_tensor want = {.n_dims = cols != 0 ? 2 : 1, .dim = {rows, cols}};
-    if (t == NULL) {
-        (void)fail(m, why, SPEC_ERR_CORRUPT, "tensor %s is missing", called.text);
-        return NULL;
-    }
-    if (t->n_dims != want.n_dims || t->dim[0] != rows || (cols != 0 && t->dim[1] != cols)) {
-        (void)fail(m, why, SPEC_ERR_CORRUPT, "tensor %s is %s, expected %s", called.text, shape_of(t).text,
-                   shape_of(&want).text);
-        return NULL;
-    }
-    return t;
-}
-
 /* Whose heads they are is seen in the first one's output matrix. */
 static int check_target(const specp_medusa_heads *m, spec_message *why) {
     name called = name_of(m, 0, m->n_layers, "weight");
     const spec_tensor *t = spec_tensors_find(m->file, called.text);
     if (t->n_dims == 2 && t->dim[1] != m->o.hidden)
-        return fail(m, why, SPEC_ERR_INVALID,
-                    "tensor %s is %s, for a hidden size of %" PRIu64 "; the target's is %zu", called.text,
-                    shape_of(t).text, t->dim[1], m->o.hidden);
+        return specp_head_fail(m->file, why, SPEC_ERR_INVALID,
+                               "tensor %s is %s, for a hidden size of %" PRIu64 "; the target's is %zu",
+                               called.text, specp_head_shape(t).text, t->dim[1], m->o.hidden);
     if (t->n_dims == 2 && t->dim[0] != m->o.vocab)
-        return fail(m, why, SPEC_ERR_INVALID,
-                    "tensor %s is %s, for a vocabulary of %" PRIu64 " tokens; the target's has %zu",
-                    called.text, shape_of(t).text, t->dim[0], m->o.vocab);
+        return specp_head_fail(m->file, why, SPEC_ERR_INVALID,
+                               "tensor %s is %s, for a vocabulary of %" PRIu64
+                               " tokens; the target's has %zu",
+                               called.text, specp_head_shape(t).text, t->dim[0], m->o.vocab);
     return SPEC_OK;
 }
 
 static int take_matrix(specp_medusa_heads *m, name called, size_t rows, specp_matrix *out,
                        spec_message *why) {
-    const spec_tensor *t = find(m, called, rows, m->o.hidden, why);
-    if (t == NULL) return SPEC_ERR_CORRUPT;
-    int err = specp_matrix_init(out, t->type, t->data, rows, m->o.hidden, m->o.team, &m->alloc);
-    if (err == SPEC_ERR_NOMEM) return no_memory(m, why);
-    if (err != SPEC_OK)
-        return fail(m, why, err, "tensor %s has type %s, which cannot be multiplied", called.text,
-                    spec_type_name(t->type));
-    m->codes = m->codes || out->form >= SPECP_FORM_W8;
-    return SPEC_OK;
-}
-
-static int take_bias(const specp_medusa_heads *m, name called, float *to, spec_message *why) {
-    const spec_tensor *t = find(m, called, m->o.hidden, 0, why);
-    if (t == NULL) return SPEC_ERR_CORRUPT;
-    if (specp_form_of(t->type) == SPECP_FORMS ||
-        spec_type_to_float(t->type, t->data, to, m->o.hidden) != SPEC_OK)
-        return fail(m, why, SPEC_ERR_UNSUPPORTED, "tensor %s has type %s, expected floats", called.text,
-                    spec_type_name(t->type));
-    for (size_t i = 0; i < m->o.hidden; i++)
-        if (!isfinite(to[i]))
-            return fail(m, why, SPEC_ERR_CORRUPT, "tensor %s holds %g at %zu", called.text, (double)to[i], i);
-    return SPEC_OK;
+    int err = specp_head_matrix(m->file, called.text, rows, m->o.hidden, m->o.team, &m->alloc, out, why);
+    m->codes = m->codes || (err == SPEC_OK && out->form >= SPECP_FORM_W8);
+    return err;
 }
 
 static int take_head(specp_medusa_heads *m, size_t head, spec_message *why) {
@@ -232,7 +165,8 @@ static int take_head(specp_medusa_heads *m, size_t head, spec_message *why) {
     for (size_t l = 0; l < m->n_layers; l++) {
         float *bias = m->bias + (head * m->n_layers + l) * m->o.hidden;
         int err = take_matrix(m, name_of(m, head, l, "linear.weight"), m->o.hidden, &h->layer[l].weight, why);
-        if (err == SPEC_OK) err = take_bias(m, name_of(m, head, l, "linear.bias"), bias, why);
+        if (err == SPEC_OK)
+            err = specp_head_vector(m->file, name_of(m, head, l, "linear.bias").text, m->o.hidden, bias, why);
         if (err != SPEC_OK) return err;
         h->layer[l].bias = bias;
     }
@@ -254,7 +188,8 @@ static int allocate(specp_medusa_heads *m, spec_message *why) {
                  specp_acts_init(&m->in, m->o.hidden, m->o.rows, a) == SPEC_OK;
     for (size_t h = 0; h < m->n_heads && whole && m->n_layers > 0; h++)
         whole = specp_acts_init(&m->head[h].out, m->o.hidden, m->o.rows, a) == SPEC_OK;
-    if (!whole) return no_memory(m, why);
+    if (!whole)
+        return specp_head_fail(m->file, why, SPEC_ERR_NOMEM, "there is not enough memory for the heads");
     for (size_t i = 0; i < m->o.hidden; i++) m->ones[i] = 1.0f;
     return SPEC_OK;
 }
@@ -381,22 +316,6 @@ static void add_residual(void *arg, size_t begin, size_t end, unsigned thread) {
     }
 }
 
-/* The k best of n logits; what is NaN counts as the least. */
-static void pick(const float *logits, size_t n, size_t k, spec_token *token, float *value) {
-    size_t held = 0;
-    for (size_t i = 0; i < n; i++) {
-        float x = logits[i] == logits[i] ? logits[i] : -INFINITY;
-        if (held == k && !(x > value[k - 1])) continue;
-        size_t at = held < k ? held++ : k - 1;
-        for (; at > 0 && x > value[at - 1]; at--) {
-            value[at] = value[at - 1];
-            token[at] = token[at - 1];
-        }
-        value[at] = x;
-        token[at] = (spec_token)i;
-    }
-}
-
 static void pick_rows(void *arg, size_t begin, size_t end, unsigned thread) {
     const pass *p = ((const step *)arg)->p;
     specp_medusa_heads *m = p->m;
@@ -404,7 +323,7 @@ static void pick_rows(void *arg, size_t begin, size_t end, unsigned thread) {
     for (size_t i = begin; i < end; i++) {
         size_t at = (i % p->n * m->n_heads + i / p->n) * p->k;
         float *logits = p->logits + i * m->o.vocab, *prob = p->prob + at;
-        pick(logits, m->o.vocab, p->k, p->token + at, prob);
+        specp_head_pick(logits, m->o.vocab, p->k, p->token + at, prob);
         float sum = m->k.softmax(logits, m->o.vocab);
         for (size_t j = 0; j < p->k; j++) {
             float x = logits[p->token[at + j]] / sum;
