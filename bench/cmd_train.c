@@ -13,6 +13,7 @@ static const struct {
 } kinds[] = {
     {"target", train_target, "a target model: trained on text, or with random weights"},
     {"medusa", train_medusa_command, "Medusa heads for a model, from its recorded answers"},
+    {"eagle3", train_eagle3_command, "an EAGLE-3 head for a model, likewise"},
 };
 
 #define N_KINDS (sizeof kinds / sizeof *kinds)

@@ -177,9 +177,43 @@ size_t train_heads_held(const train_heads *h) {
     return n < HELD_WINDOWS ? n : HELD_WINDOWS;
 }
 
-/* ---- what to say --------------------------------------------------------- */
+/* ---- the task ------------------------------------------------------------ */
 
-int train_heads_check_type(const train_heads *h, const train_params *p) {
+static int run_batch(void *self, uint64_t i, train_measures *m, spec_message *why) {
+    train_heads *h = self;
+    const train_heads_kind *k = h->kind;
+    uint64_t start = bench_now_ns();
+    int err = k->take(h->self, TRAIN_PART_LEARN, i * h->run.batch, (size_t)h->run.batch, why);
+    h->part_ns[0] += bench_now_ns() - start;
+    if (!err) err = k->run(h->self, true, m, why);
+    memcpy(h->part_ns + 1, k->times->ns, sizeof k->times->ns);
+    memcpy(h->part_flop + 1, k->times->flop, sizeof k->times->flop);
+    return err;
+}
+
+static int validate(void *self, train_measures *m, spec_message *why) {
+    train_heads *h = self;
+    const train_heads_kind *k = h->kind;
+    train_times kept = *k->times; /* of learning alone */
+    size_t all = train_heads_held(h), batch = (size_t)h->run.batch;
+    int err = SPEC_OK;
+    for (size_t i = 0; i < all && !err; i += batch) {
+        err = k->take(h->self, TRAIN_PART_HELD, i, all - i < batch ? all - i : batch, why);
+        if (!err) err = k->run(h->self, false, m, why);
+    }
+    *k->times = kept;
+    return err;
+}
+
+static int keep(void *self, const char *path, spec_message *why) {
+    const train_heads *h = self;
+    return h->kind->keep(h->self, path, why);
+}
+
+/* ---- a run --------------------------------------------------------------- */
+
+/* Better said now than after the training. */
+static int check_type(const train_heads *h, const train_params *p) {
     size_t block = spec_type_block(h->export_type);
     for (size_t i = 0; i < p->n_views; i++) {
         const train_view *v = &p->view[i];
@@ -192,7 +226,7 @@ int train_heads_check_type(const train_heads *h, const train_params *p) {
     return EXIT_DONE;
 }
 
-/* The target on its own output, held out: what no draft can do better. */
+/* The target on its own output, held out: no draft of its next token can do better on average. */
 static int describe_target(train_heads *h) {
     const train_features_options o = {.seq = (size_t)h->run.seq};
     train_features *f = NULL;
@@ -211,7 +245,7 @@ static int describe_target(train_heads *h) {
     return EXIT_DONE;
 }
 
-int train_heads_describe(train_heads *h, const train_params *p) {
+static int describe(train_heads *h, const train_params *p) {
     if (h->run.quiet) return EXIT_DONE;
     printf("%s requests with %s tokens, %s held out; %s parameters, %s steps of %s windows, %u threads\n",
            fmt_count(train_data_documents(h->data, TRAIN_PART_LEARN)).text,
@@ -225,11 +259,41 @@ int train_heads_describe(train_heads *h, const train_params *p) {
     return train_heads_held(h) ? describe_target(h) : EXIT_DONE;
 }
 
-void train_heads_settings(const train_heads *h, const char *kind, train_setting *out) {
-    out[0] = (train_setting){.name = "kind"};
-    snprintf(out[0].value, sizeof out[0].value, "%s", kind);
-    out[1] = train_setting_number("data", train_data_hash(h->data));
-    out[2] = train_setting_number("target", h->target_hash);
-    out[3] = (train_setting){.name = "matmul"};
-    snprintf(out[3].value, sizeof out[3].value, "%s", h->model.matmul ? h->model.matmul : "exact");
+static train_setting setting_text(const char *name, const char *text) {
+    train_setting s = {.name = name};
+    snprintf(s.value, sizeof s.value, "%s", text);
+    return s;
+}
+
+int train_heads_go(train_heads *h, const train_heads_kind *kind, void *self) {
+    int code = check_type(h, kind->params);
+    if (!code) code = describe(h, kind->params);
+    if (code) return code;
+    const train_setting own[] = {setting_text("kind", kind->name),
+                                 train_setting_number("data", train_data_hash(h->data)),
+                                 train_setting_number("target", h->target_hash),
+                                 setting_text("matmul", h->model.matmul ? h->model.matmul : "exact")};
+    size_t n = sizeof own / sizeof *own;
+    train_setting *all = specp_alloc(NULL, n + kind->n_settings, sizeof *all);
+    if (!all) return train_heads_complain(SPEC_ERR_NOMEM, &(spec_message){""});
+    memcpy(all, own, sizeof own);
+    memcpy(all + n, kind->setting, kind->n_settings * sizeof *all);
+    h->kind = kind;
+    h->self = self;
+    h->part[0] = "features";
+    memcpy(h->part + 1, train_time_name, sizeof train_time_name);
+    const train_task task = {.self = h,
+                             .params = kind->params,
+                             .n_measures = kind->n_measures,
+                             .measure = kind->measure,
+                             .n_parts = TRAIN_HEADS_PARTS,
+                             .part = h->part,
+                             .part_ns = h->part_ns,
+                             .part_flop = h->part_flop,
+                             .batch = run_batch,
+                             .validate = train_heads_held(h) ? validate : NULL};
+    const train_kind run = {kind->name, all, n + kind->n_settings, keep};
+    code = train_run_go(&h->run, &task, &run);
+    free(all);
+    return code;
 }

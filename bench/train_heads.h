@@ -16,6 +16,9 @@
 #include "train_data.h"
 #include "train_features.h"
 #include "train_run.h"
+#include "train_times.h"
+
+#define TRAIN_HEADS_PARTS (1 + TRAIN_TIMES) /* the features, then what the heads do */
 
 typedef struct train_heads {
     /* options; run.seq 0: the target's context, at most 1024 */
@@ -34,6 +37,12 @@ typedef struct train_heads {
     spec_format format;
     spec_type export_type;
     spec_token *token, *label; /* (seq) of the window that was asked for last */
+    /* of a run */
+    const struct train_heads_kind *kind;
+    void *self;
+    const char *part[TRAIN_HEADS_PARTS];
+    uint64_t part_ns[TRAIN_HEADS_PARTS];
+    double part_flop[TRAIN_HEADS_PARTS];
 } train_heads;
 
 /* clang-format off */
@@ -61,15 +70,27 @@ size_t train_heads_window(train_heads *h, train_part_kind part, uint64_t i, size
 /* Held-out windows that are validated on. */
 size_t train_heads_held(const train_heads *h);
 
-/* Whether rows of the matrices are whole blocks of --type. An exit code, after a message. */
-int train_heads_check_type(const train_heads *h, const train_params *p);
+/* ---- a run --------------------------------------------------------------- */
 
-/* Says what there is to train on, and how well the target itself does on what is held out. An exit code. */
-int train_heads_describe(train_heads *h, const train_params *p);
+/* A kind of heads, as the run sees it. */
+typedef struct train_heads_kind {
+    const char *name; /* "medusa" */
+    train_params *params;
+    train_times *times;
+    size_t n_measures; /* the first is the loss, whose weight counts targets */
+    const char *const *measure;
+    const train_setting *setting; /* beyond those that all heads have */
+    size_t n_settings;
+    /* n windows from `first` on, with their features, for run. */
+    int (*take)(void *self, train_part_kind part, uint64_t first, size_t n, spec_message *why);
+    /* Adds measures, and with `learn` gradients. */
+    int (*run)(void *self, bool learn, train_measures *m, spec_message *why);
+    int (*keep)(void *self, const char *path, spec_message *why); /* as train_kind has it */
+} train_heads_kind;
 
-/* Settings that all heads have, TRAIN_HEADS_SETTINGS of them, into `out`. */
-#define TRAIN_HEADS_SETTINGS 4
-void train_heads_settings(const train_heads *h, const char *kind, train_setting *out);
+/* Says what there is to train on, and how well the target itself does on what is held out; trains. An
+ * exit code; a message was printed unless it is EXIT_DONE. */
+int train_heads_go(train_heads *h, const train_heads_kind *kind, void *self);
 
 /* Prints the message, or what the error means. The exit code. */
 int train_heads_complain(int err, const spec_message *why);

@@ -32,14 +32,12 @@ typedef struct medusa {
     float *hidden;      /* (max_rows, dim) */
     spec_token *labels; /* (max_rows) */
     size_t max_rows, rows;
-    uint64_t part_ns[2];
 } medusa;
 
 /* ---- the task ------------------------------------------------------------ */
 
 static const char *const measure_names[] = {"loss", "acc0", "acc1", "acc2", "acc3",
                                             "acc4", "acc5", "acc6", "acc7"};
-static const char *const part_names[] = {"features", "forward_backward"};
 
 /* Window i, behind those that are there. */
 static int join_window(medusa *m, train_part_kind part, uint64_t i, spec_message *why) {
@@ -56,45 +54,24 @@ static int join_window(medusa *m, train_part_kind part, uint64_t i, spec_message
     return train_features_run(m->features, h->token, n, first, NULL, hidden + missing * dim, why);
 }
 
-static int join_windows(medusa *m, train_part_kind part, uint64_t first, size_t n, spec_message *why) {
+static int take(void *self, train_part_kind part, uint64_t first, size_t n, spec_message *why) {
+    medusa *m = self;
     int err = SPEC_OK;
     m->rows = 0;
     for (size_t i = 0; i < n && !err; i++) err = join_window(m, part, first + i, why);
     return err;
 }
 
-static int run_windows(medusa *m, train_part_kind part, uint64_t first, size_t n, bool learn,
-                       train_measures *measures, spec_message *why) {
+static int run(void *self, bool learn, train_measures *measures, spec_message *why) {
+    medusa *m = self;
     train_loss loss[MAX_HEADS] = {{0}};
-    uint64_t start = bench_now_ns();
-    int err = join_windows(m, part, first, n, why);
-    uint64_t ready = bench_now_ns();
-    if (!err) err = train_medusa_run(m->model, m->hidden, m->labels, 1, m->rows, learn, loss, why);
-    if (learn) {
-        m->part_ns[0] += ready - start;
-        m->part_ns[1] += bench_now_ns() - ready;
-    }
+    int err = train_medusa_run(m->model, m->hidden, m->labels, 1, m->rows, learn, loss, why);
     measures->sum[0] += train_medusa_loss(m->model, loss) * (double)loss[0].n;
     measures->weight[0] += (double)loss[0].n;
     for (size_t k = 0; k < m->heads; k++) {
         measures->sum[k + 1] += (double)loss[k].correct;
         measures->weight[k + 1] += (double)loss[k].n;
     }
-    return err;
-}
-
-static int run_batch(void *self, uint64_t i, train_measures *measures, spec_message *why) {
-    medusa *m = self;
-    size_t batch = (size_t)m->h.run.batch;
-    return run_windows(m, TRAIN_PART_LEARN, i * batch, batch, true, measures, why);
-}
-
-static int validate(void *self, train_measures *measures, spec_message *why) {
-    medusa *m = self;
-    size_t all = train_heads_held(&m->h), batch = (size_t)m->h.run.batch;
-    int err = SPEC_OK;
-    for (size_t i = 0; i < all && !err; i += batch)
-        err = run_windows(m, TRAIN_PART_HELD, i, all - i < batch ? all - i : batch, false, measures, why);
     return err;
 }
 
@@ -168,7 +145,7 @@ static int calibrate(medusa *m, const char *path, char **text, spec_message *why
     int err = specp_medusa_heads_open(&heads, path, &o, NULL, why);
     if (err) return err;
     for (size_t i = 0; i < train_heads_held(h) && !err; i++) {
-        err = join_windows(m, TRAIN_PART_HELD, i, 1, why);
+        err = take(m, TRAIN_PART_HELD, i, 1, why);
         if (!err) rank_labels(m, heads, &k);
     }
     specp_medusa_heads_free(heads);
@@ -215,25 +192,20 @@ static int train(medusa *m) {
     if (code) return code;
     int err = make_model(m, &why);
     if (err) return train_heads_complain(err, &why);
-    code = train_heads_check_type(&m->h, &m->model->p);
-    if (!code) code = train_heads_describe(&m->h, &m->model->p);
-    if (code) return code;
-    train_setting setting[TRAIN_HEADS_SETTINGS + 3];
-    train_heads_settings(&m->h, "medusa", setting);
-    setting[TRAIN_HEADS_SETTINGS] = train_setting_number("heads", m->heads);
-    setting[TRAIN_HEADS_SETTINGS + 1] = train_setting_number("layers", m->layers);
-    setting[TRAIN_HEADS_SETTINGS + 2] = train_setting_real("lambda", m->lambda);
-    const train_task task = {.self = m,
-                             .params = &m->model->p,
-                             .n_measures = (size_t)m->heads + 1,
-                             .measure = measure_names,
-                             .n_parts = COUNT(part_names),
-                             .part = part_names,
-                             .part_ns = m->part_ns,
-                             .batch = run_batch,
-                             .validate = train_heads_held(&m->h) ? validate : NULL};
-    const train_kind kind = {"medusa", setting, COUNT(setting), keep};
-    return train_run_go(&m->h.run, &task, &kind);
+    const train_setting setting[] = {train_setting_number("heads", m->heads),
+                                     train_setting_number("layers", m->layers),
+                                     train_setting_real("lambda", m->lambda)};
+    const train_heads_kind kind = {.name = "medusa",
+                                   .params = &m->model->p,
+                                   .times = &m->model->times,
+                                   .n_measures = (size_t)m->heads + 1,
+                                   .measure = measure_names,
+                                   .setting = setting,
+                                   .n_settings = COUNT(setting),
+                                   .take = take,
+                                   .run = run,
+                                   .keep = keep};
+    return train_heads_go(&m->h, &kind, m);
 }
 
 static void release(medusa *m) {
@@ -266,21 +238,20 @@ int train_medusa_command(int argc, char **argv) {
          SPEC_TREE_MAX_NODES, NULL},
         TRAIN_HEADS_OPTIONS(m.h),
     };
-    const cli_command c = {
-        "train medusa",
-        "TRACE...",
-        "Trains Medusa heads for a model on its own answers, as 'specbench run --record'\n"
-        "writes them. The model stays as it is; head k learns which token comes k + 2\n"
-        "behind, from the hidden state that the model has of a token. Held-out requests\n"
-        "also say which tree of drafts is best.",
-        option,
-        COUNT(option),
-        "  specbench run -m en.gguf -p questions.jsonl -d none --temp 1 --record answers.jsonl\n"
-        "  specbench train medusa -m en.gguf answers.jsonl -o medusa.gguf --type Q8_0\n"
-        "  specbench run -m en.gguf -p questions.jsonl -d medusa:medusa.gguf\n",
-        1,
-        10000,
-        "expected a trace of the model's answers"};
+    const cli_command c = {"train medusa",
+                           "TRACE...",
+                           "Trains Medusa heads for a model on its own answers, as 'specbench run --record'\n"
+                           "writes them. The model stays as it is; head k learns which token comes k + 2\n"
+                           "behind, from the hidden state that the model has of a token. Held-out requests\n"
+                           "also say which tree of drafts is best.",
+                           option,
+                           COUNT(option),
+                           "  specbench run -m en.gguf -p ask.jsonl -d none --temp 1 --record told.jsonl\n"
+                           "  specbench train medusa -m en.gguf told.jsonl -o medusa.gguf --type Q8_0\n"
+                           "  specbench run -m en.gguf -p ask.jsonl -d medusa:medusa.gguf\n",
+                           1,
+                           10000,
+                           "expected a trace of the model's answers"};
     int rc = cli_parse(&c, argc, argv, &m.h.traces), code = EXIT_USAGE;
     if (rc == CLI_RUN && settle(&c, &m) == CLI_RUN)
         code = train(&m);

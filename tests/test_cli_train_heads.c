@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * specbench train medusa as a user meets it. The traces count round a
+ * specbench train medusa and train eagle3 as a user meets them. The traces count round a
  * circle, so that a token says which ones follow: what heads can learn of any target.
  */
 #include <signal.h>
@@ -16,6 +16,10 @@
 #include "tiny_model.h"
 
 #define MEDUSA "train medusa -t 2 -m @/m.gguf @/a.jsonl @/b.jsonl --heads 2 --batch 4 --held-out 8 --lr 0.02 "
+
+#define EAGLE3                                                                                               \
+    "train eagle3 -t 2 -m @/m.gguf @/a.jsonl @/b.jsonl --ttt-steps 3 --ff 48 --batch 4 --held-out 8 --lr "   \
+    "0.02 "
 
 enum { CIRCLE = 13 };
 
@@ -50,6 +54,8 @@ static int set_up(void **state) {
     write_model("m.gguf", 1, 0, NULL);
     write_model("other.gguf", 2, 0, NULL);
     write_model("nan.gguf", 1, TINY_NAN, "blk.1.ffn_down.weight");
+    tiny_model capped = tiny_model_of("gemma2");
+    tiny_model_write(&capped, cli_at("capped.gguf"));
     cli_write("prompts.jsonl", "{\"prompt\":[20,21,22,23,24,25],\"response\":[26]}\n");
     return 0;
 }
@@ -80,7 +86,7 @@ static void check_times(const json_t *step) {
     double sum = 0;
     json_object_foreach((json_t *)times, key, part) sum += json_number_value(part);
     assert_true(sum > 0.999 * cli_number(step, "seconds") && sum < 1.001 * cli_number(step, "seconds"));
-    assert_true(cli_number(times, "features") > 0 && cli_number(times, "forward_backward") > 0);
+    assert_true(cli_number(times, "features") > 0 && cli_number(times, "backward.head") > 0);
 }
 
 static bool has_choices(const char *name) {
@@ -111,6 +117,43 @@ static void test_medusa(void **state) {
     assert_true(has_choices("h.gguf"));
     cli_expect("run -m @/m.gguf -d medusa:@/h.gguf -p @/prompts.jsonl --max-tokens 12 --repeat 1", 0,
                "medusa", "");
+}
+
+static void test_eagle3(void **state) {
+    (void)state;
+    cli_result r =
+        cli_run(EAGLE3 "--steps 40 --accum 2 --validate-every 20 --draft-vocab 100 --log @/elog --type F16 "
+                       "-o @/e.safetensors");
+    if (r.code) fail_msg("%s", r.err);
+    cli_has(r.out, "drafts 100 of 128 tokens, 100.00% of the responses; reads the input of layers 0,1\n");
+    cli_has(r.out, "step 40 of 40: loss ");
+    assert_string_equal(r.err, "");
+    cli_release(&r);
+    json_t *step = last_event("elog", "step");
+    const json_t *held = cli_member(step, "held_out");
+    check_times(step);
+    double above = cli_number(held, "loss") - cli_number(held, "loss_least"); /* 1.2 at first */
+    assert_true(above > 0 && above < 0.2);
+    assert_true(cli_number(held, "acc0") > 0.35 && cli_number(held, "acc2") > 0.3);
+    json_decref(step);
+    cli_expect("run -m @/m.gguf -d eagle3:@/e.safetensors -p @/prompts.jsonl --max-tokens 12 --repeat 1", 0,
+               "eagle3", "");
+}
+
+/* The sizes of the head are as told, else the target's. */
+static void test_eagle3_shape(void **state) {
+    (void)state;
+    static const char *const options[] = {"--heads 2 --head-dim 8", "--heads 4 --kv-heads 1 --taps 2",
+                                          "--taps 1,0,2 --ttt-steps 12 --ff 64 --type Q8_0"};
+    static const char *const layers[] = {"layers 0,1\n", "layers 2\n", "layers 1,0,2\n"};
+    char command[512];
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        snprintf(command, sizeof command, EAGLE3 "--steps 1 --seq 20 %s -o @/s%zu.gguf", options[i], i);
+        cli_expect(command, 0, layers[i], "");
+        snprintf(command, sizeof command,
+                 "run -m @/m.gguf -d eagle3:@/s%zu.gguf -p @/prompts.jsonl --max-tokens 5 --repeat 1", i);
+        cli_expect(command, 0, "eagle3", "");
+    }
 }
 
 /* Without held-out requests there is no tree; the file is a head all the same. */
@@ -166,6 +209,9 @@ static void check_resume(const char *options, const char *name) {
 static void test_resume(void **state) {
     (void)state;
     check_resume(MEDUSA "--steps 40 --accum 3", "medusa.gguf");
+    check_resume(EAGLE3 "--steps 20 --accum 3", "eagle3.gguf");
+    cli_expect(EAGLE3 "-q --steps 20 --accum 3 --taps 0,2 --resume -o @/cut.eagle3.gguf", 2, "",
+               "taps is 0,1");
     cli_expect(MEDUSA "-q --steps 40 --accum 3 --heads 1 --resume -o @/cut.medusa.gguf", 2, "", "heads is 2");
 }
 
@@ -197,6 +243,18 @@ static void test_refused(void **state) {
         {"train medusa -m @/m.gguf @/cut.jsonl -o @/x.gguf", "cut.jsonl:2: "},
         {"train medusa -m @/m.gguf @/a.jsonl @/foreign.jsonl -o @/x.gguf",
          "foreign.jsonl: request 2 has token 128, of another model's vocabulary: "},
+        {EAGLE3 "--taps 1,3 -o @/x.gguf", "--taps: expected at most 16 numbers of layers, 0 to 2"},
+        {EAGLE3 "--taps 1,,2 -o @/x.gguf", "--taps: "},
+        {EAGLE3 "--taps 1, -o @/x.gguf", "--taps: "},
+        {EAGLE3 "--taps -1 -o @/x.gguf", "--taps: "},
+        {EAGLE3 "--taps 0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0 -o @/x.gguf", "--taps: "},
+        {EAGLE3 "--draft-vocab 129 -o @/x.gguf", "--draft-vocab 129: the target has 128"},
+        {EAGLE3 "--kv-heads 3 -o @/x.gguf", "heads"},
+        {EAGLE3 "--head-dim 7 -o @/x.gguf", "KV heads of 7"},
+        {EAGLE3 "--decay 0 -o @/x.gguf", "--decay: expected more than 0"},
+        {EAGLE3 "--ttt-steps 13 -o @/x.gguf", "--ttt-steps"},
+        {EAGLE3 "--type Q8_0 -o @/x.safetensors", "--type Q8_0: only a .gguf"},
+        {"train eagle3 -m @/capped.gguf @/a.jsonl -o @/x.gguf", "capped.gguf: its logits are capped"},
         {"train medusa -m @/m.gguf @/negative.jsonl -o @/x.gguf", "negative.jsonl"},
     };
     cli_write("foreign.jsonl", ONE "{\"prompt\":[1,2],\"response\":[128]}\n");
@@ -212,6 +270,8 @@ static void test_refused(void **state) {
 static void test_not_a_number(void **state) {
     (void)state;
     cli_expect("train medusa -q -m @/nan.gguf @/a.jsonl --held-out 0 --steps 3 -o @/n.gguf", 1, "",
+               "step 1, micro-batch 1 of 1: the loss is not a number");
+    cli_expect("train eagle3 -q -m @/nan.gguf @/a.jsonl --held-out 0 --steps 3 -o @/n.gguf", 1, "",
                "step 1, micro-batch 1 of 1: the loss is not a number");
     cli_expect("train medusa -m @/nan.gguf @/a.jsonl --held-out 8 --steps 3 -o @/n.gguf", 2, "requests with ",
                "NaN");
@@ -238,8 +298,10 @@ static void test_full_disk(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_medusa),  cmocka_unit_test(test_formats),      cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_medusa),       cmocka_unit_test(test_eagle3),
+        cmocka_unit_test(test_eagle3_shape), cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_resume),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }
