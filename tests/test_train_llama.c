@@ -328,6 +328,7 @@ static void test_times_by_part(void **state) {
     run(m, tokens, targets, 4, 12, true);
     assert_true(m->times.flop[TRAIN_FORWARD_QKV] == 2.0 * forward.flop[TRAIN_FORWARD_QKV]);
     assert_true(m->times.flop[TRAIN_BACKWARD_QKV] == 2.0 * forward.flop[TRAIN_FORWARD_QKV]);
+    assert_true(m->times.flop[TRAIN_BACKWARD_ATTENTION] == 2.5 * forward.flop[TRAIN_FORWARD_ATTENTION]);
     for (size_t i = 0; i < TRAIN_TIMES; i++) assert_true(m->times.ns[i] > forward.ns[i]);
     train_llama_free(m);
 }

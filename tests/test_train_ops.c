@@ -314,6 +314,23 @@ static void test_attention_of_several_tiles(void **state) {
     check("long attention", &r, &s, &op);
 }
 
+/* What comes later counts for nothing, however large. */
+static void test_attention_is_causal(void **state) {
+    (void)state;
+    enum { SEEN = 70, SEQ = 100, D = 4 };
+    const train_attn a = {1, SEQ, 1, 1, D};
+    static float q[SEQ * D], key[SEQ * D], value[SEQ * D], out[SEQ * D], lse[SEQ];
+    for (size_t i = 0; i < (size_t)SEQ * D; i++) {
+        q[i] = 1.0f;
+        key[i] = i < (size_t)SEEN * D ? 0.0f : 40.0f;
+        value[i] = i < (size_t)SEEN * D ? 0.0f : 3e38f;
+    }
+    train_attention(&ctx, &a, q, key, value, out, lse);
+    for (size_t i = 0; i < (size_t)SEEN * D; i++) assert_true(out[i] == 0.0f);
+    for (size_t i = 0; i < SEEN; i++) assert_true(fabs((double)lse[i] - log((double)i + 1.0)) < 1e-6);
+    assert_true(out[(SEQ - 1) * D] > 2.9e38f);
+}
+
 static void test_embed(void **state) {
     (void)state;
     support_rng r = support_rng_new(support_seed(), 7);
@@ -368,6 +385,7 @@ int main(void) {
         cmocka_unit_test(test_swiglu),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_attention_of_several_tiles),
+        cmocka_unit_test(test_attention_is_causal),
         cmocka_unit_test(test_embed),
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_cross_entropy_counts),
