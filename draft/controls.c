@@ -28,17 +28,6 @@ int specp_none_open(spec_drafter **out, const char *options, const spec_allocato
     return err == SPEC_ERR_NOMEM ? specp_fail(why, err, "drafter none: out of memory") : err;
 }
 
-/* ---- shared by the two with options ------------------------------------- */
-
-/* Makes a drafter whose whole self is one struct of options. */
-static int open_simple(spec_drafter **out, const spec_drafter_ops *ops, const spec_allocator *alloc,
-                       spec_message *why, void *self, size_t size) {
-    int err = self ? spec_drafter_new(out, ops, self, alloc) : SPEC_ERR_NOMEM;
-    if (!err) return SPEC_OK;
-    specp_release(alloc, self, 1, size);
-    return specp_fail(why, err, "drafter %s: %s", ops->name, spec_strerror(err));
-}
-
 /* ---- oracle ------------------------------------------------------------- */
 
 typedef struct oracle {
@@ -95,13 +84,7 @@ const char specp_oracle_help[] =
     "  the text differs from it.\n"
     "  len=N       longest draft, 1..4096 (default 4096: as long as the budget)\n";
 
-static const specp_option oracle_options[] = {
-    {.key = "len",
-     .type = SPECP_OPT_INT,
-     .offset = offsetof(oracle, len),
-     .min = 1,
-     .max = SPEC_TREE_MAX_NODES},
-};
+static const specp_option oracle_options[] = {SPECP_OPTION_INT(oracle, len, 1, SPEC_TREE_MAX_NODES)};
 
 int specp_oracle_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
                       spec_message *why) {
@@ -117,7 +100,7 @@ int specp_oracle_open(spec_drafter **out, const char *options, const spec_alloca
     if (err) return err;
     oracle *self = specp_alloc(alloc, 1, sizeof *self);
     if (self) *self = o;
-    return open_simple(out, &ops, alloc, why, self, sizeof *self);
+    return specp_drafter_of(out, &ops, self, alloc, why);
 }
 
 /* ---- random ------------------------------------------------------------- */
@@ -179,21 +162,9 @@ const char specp_random_help[] =
     "  len=N       length of each, 1..4096 (default 8)\n";
 
 static const specp_option random_options[] = {
-    {.key = "vocab",
-     .type = SPECP_OPT_INT,
-     .offset = offsetof(random_drafter, vocab),
-     .min = 1,
-     .max = INT32_MAX},
-    {.key = "width",
-     .type = SPECP_OPT_INT,
-     .offset = offsetof(random_drafter, width),
-     .min = 1,
-     .max = SPEC_TREE_MAX_NODES},
-    {.key = "len",
-     .type = SPECP_OPT_INT,
-     .offset = offsetof(random_drafter, len),
-     .min = 1,
-     .max = SPEC_TREE_MAX_NODES},
+    SPECP_OPTION_INT(random_drafter, vocab, 1, INT32_MAX),
+    SPECP_OPTION_INT(random_drafter, width, 1, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_INT(random_drafter, len, 1, SPEC_TREE_MAX_NODES),
 };
 
 int specp_random_open(spec_drafter **out, const char *options, const spec_drafter_env *env,
@@ -210,5 +181,5 @@ int specp_random_open(spec_drafter **out, const char *options, const spec_drafte
     if (err) return err;
     random_drafter *self = specp_alloc(alloc, 1, sizeof *self);
     if (self) *self = d;
-    return open_simple(out, &ops, alloc, why, self, sizeof *self);
+    return specp_drafter_of(out, &ops, self, alloc, why);
 }

@@ -29,8 +29,8 @@ typedef enum specp_option_type {
  * of options, so that tables are static and constant:
  *
  *     static const specp_option table[] = {
- *         {.key = "len", .type = SPECP_OPT_INT, .offset = offsetof(pld_options, len), .min = 1, .max = 4096},
- *         {.key = "match", .type = SPECP_OPT_WORD, .offset = offsetof(pld_options, match), .words = words},
+ *         SPECP_OPTION_INT(pld_options, len, 1, 4096),
+ *         SPECP_OPTION_WORD(pld_options, match, words),
  *     };
  */
 typedef struct specp_option {
@@ -41,6 +41,18 @@ typedef struct specp_option {
     const char *const *words; /* WORD: ended by NULL */
     size_t size;              /* TEXT: room, the closing zero included */
 } specp_option;
+
+/* An option called like the member that has its value. */
+#define SPECP_OPTION_INT(s, name, low, high)                                                                 \
+    { .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(s, name), .min = (low), .max = (high) }
+#define SPECP_OPTION_REAL(s, name, low, high)                                                                \
+    { .key = #name, .type = SPECP_OPT_REAL, .offset = offsetof(s, name), .min = (low), .max = (high) }
+#define SPECP_OPTION_BOOL(s, name)                                                                           \
+    { .key = #name, .type = SPECP_OPT_BOOL, .offset = offsetof(s, name) }
+#define SPECP_OPTION_WORD(s, name, list)                                                                     \
+    { .key = #name, .type = SPECP_OPT_WORD, .offset = offsetof(s, name), .words = (list) }
+#define SPECP_OPTION_TEXT(s, name)                                                                           \
+    { .key = #name, .type = SPECP_OPT_TEXT, .offset = offsetof(s, name), .size = sizeof(((s *)0)->name) }
 
 /*
  * Parses `text` ("" or NULL: no options) into the struct at `values`, which
@@ -97,6 +109,11 @@ typedef int specp_open_fn(spec_drafter **out, const char *options, const spec_al
 /* The same for drafters that look at their surroundings; env is whole, never NULL. */
 typedef int specp_open_env_fn(spec_drafter **out, const char *options, const spec_drafter_env *env,
                               const spec_allocator *alloc, spec_message *why);
+
+/* The end of an opener: a drafter of this self; NULL: there was no memory for it. On error the self is freed
+ * by the ops, and why is told. */
+SPEC_MUST_CHECK int specp_drafter_of(spec_drafter **out, const spec_drafter_ops *ops, void *self,
+                                     const spec_allocator *alloc, spec_message *why);
 
 specp_open_fn specp_none_open, specp_oracle_open; /* controls.c */
 specp_open_env_fn specp_random_open;              /* controls.c */

@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "spec_drafter.h"
+#include "draft_internal.h"
 #include "specp.h"
 
 struct spec_drafter {
@@ -76,6 +76,14 @@ int spec_drafter_new(spec_drafter **out, const spec_drafter_ops *ops, void *self
     atomic_init(&d->nodes, 0);
     *out = d;
     return SPEC_OK;
+}
+
+int specp_drafter_of(spec_drafter **out, const spec_drafter_ops *ops, void *self, const spec_allocator *alloc,
+                     spec_message *why) {
+    int err = self ? spec_drafter_new(out, ops, self, alloc) : SPEC_ERR_NOMEM;
+    if (!err) return SPEC_OK;
+    if (self) ops->free(self);
+    return specp_fail(why, err, "drafter %s: %s", ops->name, spec_strerror(err));
 }
 
 void spec_drafter_free(spec_drafter *d) {

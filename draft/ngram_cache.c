@@ -284,14 +284,12 @@ const char specp_ngram_cache_help[] =
     "  tenants=N       tenants remembered, 1..4096 (default 64); beyond them the one\n"
     "                  that has been idle longest is forgotten\n";
 
-#define INT_OPTION(name, high)                                                                               \
-    { .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(cache_options, name), .min = 1, .max = (high) }
-#define BOOL_OPTION(name)                                                                                    \
-    { .key = #name, .type = SPECP_OPT_BOOL, .offset = offsetof(cache_options, name) }
-
 static const specp_option option_table[] = {
-    INT_OPTION(len, SPEC_TREE_MAX_NODES), BOOL_OPTION(shared),       BOOL_OPTION(cross_tenant),
-    INT_OPTION(size_mb, 65536),           INT_OPTION(tenants, 4096),
+    SPECP_OPTION_INT(cache_options, len, 1, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_BOOL(cache_options, shared),
+    SPECP_OPTION_BOOL(cache_options, cross_tenant),
+    SPECP_OPTION_INT(cache_options, size_mb, 1, 65536),
+    SPECP_OPTION_INT(cache_options, tenants, 1, 4096),
 };
 
 static const spec_drafter_ops cache_ops = {.version = SPEC_DRAFTER_OPS_V1,
@@ -327,9 +325,5 @@ int specp_ngram_cache_open(spec_drafter **out, const char *options, const spec_a
     int err = specp_options_parse("ngram-cache", options, option_table,
                                   sizeof option_table / sizeof *option_table, &o, why);
     if (err) return err;
-    ngram_cache *d = make_self(&o, alloc);
-    err = d ? spec_drafter_new(out, &cache_ops, d, alloc) : SPEC_ERR_NOMEM;
-    if (!err) return SPEC_OK;
-    if (d) cache_free(d);
-    return specp_fail(why, err, "drafter ngram-cache: %s", spec_strerror(err));
+    return specp_drafter_of(out, &cache_ops, make_self(&o, alloc), alloc, why);
 }

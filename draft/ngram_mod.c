@@ -354,23 +354,15 @@ const char specp_ngram_mod_help[] =
     "  tenants=N       tenants remembered, 1..4096 (default 64); beyond them the one\n"
     "                  that has been idle longest is forgotten\n";
 
-#define INT_OPTION(name, low, high)                                                                          \
-    {                                                                                                        \
-        .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(mod_options, name), .min = (low),            \
-        .max = (high)                                                                                        \
-    }
-#define BOOL_OPTION(name)                                                                                    \
-    { .key = #name, .type = SPECP_OPT_BOOL, .offset = offsetof(mod_options, name) }
-
 static const specp_option option_table[] = {
-    INT_OPTION(n, 1, 256),
-    INT_OPTION(len, 1, SPEC_TREE_MAX_NODES),
-    INT_OPTION(min, 0, SPEC_TREE_MAX_NODES),
-    INT_OPTION(streak, 0, 1000),
-    INT_OPTION(size_mb, 1, 16384),
-    BOOL_OPTION(shared),
-    BOOL_OPTION(cross_tenant),
-    INT_OPTION(tenants, 1, 4096),
+    SPECP_OPTION_INT(mod_options, n, 1, 256),
+    SPECP_OPTION_INT(mod_options, len, 1, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_INT(mod_options, min, 0, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_INT(mod_options, streak, 0, 1000),
+    SPECP_OPTION_INT(mod_options, size_mb, 1, 16384),
+    SPECP_OPTION_BOOL(mod_options, shared),
+    SPECP_OPTION_BOOL(mod_options, cross_tenant),
+    SPECP_OPTION_INT(mod_options, tenants, 1, 4096),
 };
 
 static const spec_drafter_ops mod_ops = {.version = SPEC_DRAFTER_OPS_V1,
@@ -409,9 +401,5 @@ int specp_ngram_mod_open(spec_drafter **out, const char *options, const spec_all
     int err = specp_options_parse("ngram-mod", options, option_table,
                                   sizeof option_table / sizeof *option_table, &o, why);
     if (err) return err;
-    ngram_mod *d = make_self(&o, alloc);
-    err = d ? spec_drafter_new(out, &mod_ops, d, alloc) : SPEC_ERR_NOMEM;
-    if (!err) return SPEC_OK;
-    if (d) mod_free(d);
-    return specp_fail(why, err, "drafter ngram-mod: %s", spec_strerror(err));
+    return specp_drafter_of(out, &mod_ops, make_self(&o, alloc), alloc, why);
 }

@@ -221,18 +221,12 @@ const char specp_pld_help[] =
     "  wrap=0|1    with match=recent, a copy that reaches the end of the text goes\n"
     "              on into the draft itself (default 1)\n";
 
-#define INT_OPTION(name, low, high)                                                                          \
-    {                                                                                                        \
-        .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(pld_options, name), .min = (low),            \
-        .max = (high)                                                                                        \
-    }
-
 static const specp_option option_table[] = {
-    INT_OPTION(n_max, 1, MAX_N),
-    INT_OPTION(n_min, 1, MAX_N),
-    INT_OPTION(len, 1, SPEC_TREE_MAX_NODES),
-    {.key = "match", .type = SPECP_OPT_WORD, .offset = offsetof(pld_options, match), .words = match_words},
-    {.key = "wrap", .type = SPECP_OPT_BOOL, .offset = offsetof(pld_options, wrap)},
+    SPECP_OPTION_INT(pld_options, n_max, 1, MAX_N),
+    SPECP_OPTION_INT(pld_options, n_min, 1, MAX_N),
+    SPECP_OPTION_INT(pld_options, len, 1, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_WORD(pld_options, match, match_words),
+    SPECP_OPTION_BOOL(pld_options, wrap),
 };
 
 static int read_options(pld_options *o, const char *text, spec_message *why) {
@@ -261,8 +255,5 @@ int specp_pld_open(spec_drafter **out, const char *options, const spec_allocator
     if (!d) return specp_fail(why, SPEC_ERR_NOMEM, "drafter pld: out of memory");
     d->options = o;
     d->alloc = specp_account_init(&d->account, alloc);
-    err = spec_drafter_new(out, &ops, d, alloc);
-    if (!err) return SPEC_OK;
-    pld_free(d);
-    return specp_fail(why, err, "drafter pld: %s", spec_strerror(err));
+    return specp_drafter_of(out, &ops, d, alloc, why);
 }

@@ -362,17 +362,13 @@ const char specp_recycle_help[] =
     "  tenants=N       tenants remembered, 1..4096 (default 64); beyond them the one\n"
     "                  that has been idle longest is forgotten\n";
 
-#define INT_OPTION(name, high)                                                                               \
-    {                                                                                                        \
-        .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(recycle_options, name), .min = 1,            \
-        .max = (high)                                                                                        \
-    }
-#define BOOL_OPTION(name)                                                                                    \
-    { .key = #name, .type = SPECP_OPT_BOOL, .offset = offsetof(recycle_options, name) }
-
 static const specp_option option_table[] = {
-    INT_OPTION(nodes, MAX_NODES), INT_OPTION(depth, 64),      BOOL_OPTION(shared),
-    BOOL_OPTION(cross_tenant),    INT_OPTION(size_mb, 65536), INT_OPTION(tenants, 4096),
+    SPECP_OPTION_INT(recycle_options, nodes, 1, MAX_NODES),
+    SPECP_OPTION_INT(recycle_options, depth, 1, 64),
+    SPECP_OPTION_BOOL(recycle_options, shared),
+    SPECP_OPTION_BOOL(recycle_options, cross_tenant),
+    SPECP_OPTION_INT(recycle_options, size_mb, 1, 65536),
+    SPECP_OPTION_INT(recycle_options, tenants, 1, 4096),
 };
 
 static const spec_drafter_ops recycle_ops = {.version = SPEC_DRAFTER_OPS_V1,
@@ -410,9 +406,5 @@ int specp_recycle_open(spec_drafter **out, const char *options, const spec_alloc
     int err = specp_options_parse("recycle", options, option_table,
                                   sizeof option_table / sizeof *option_table, &o, why);
     if (err) return err;
-    recycle *d = make_self(&o, alloc);
-    err = d ? spec_drafter_new(out, &recycle_ops, d, alloc) : SPEC_ERR_NOMEM;
-    if (!err) return SPEC_OK;
-    if (d) recycle_free(d);
-    return specp_fail(why, err, "drafter recycle: %s", spec_strerror(err));
+    return specp_drafter_of(out, &recycle_ops, make_self(&o, alloc), alloc, why);
 }

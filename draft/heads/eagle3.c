@@ -292,16 +292,10 @@ typedef struct eagle3_options {
     char file[4096];
 } eagle3_options;
 
-#define OPTION(name, least, most)                                                                            \
-    {                                                                                                        \
-        .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(eagle3_options, name), .min = least,         \
-        .max = most                                                                                          \
-    }
-
 static const specp_option options_table[] = {
-    OPTION(k, 1, SPECP_EAGLE3_MAX_TOP_K),
-    OPTION(depth, 1, SPECP_EAGLE3_MAX_DEPTH + 1),
-    OPTION(nodes, 1, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_INT(eagle3_options, k, 1, SPECP_EAGLE3_MAX_TOP_K),
+    SPECP_OPTION_INT(eagle3_options, depth, 1, SPECP_EAGLE3_MAX_DEPTH + 1),
+    SPECP_OPTION_INT(eagle3_options, nodes, 1, SPEC_TREE_MAX_NODES),
 };
 
 static int build(eagle3 *e, const eagle3_options *o, const spec_drafter_env *env, spec_message *why) {

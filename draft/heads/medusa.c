@@ -176,15 +176,8 @@ typedef struct medusa_options {
 } medusa_options;
 
 static const specp_option options_table[] = {
-    {.key = "nodes",
-     .type = SPECP_OPT_INT,
-     .offset = offsetof(medusa_options, nodes),
-     .min = 1,
-     .max = SPEC_TREE_MAX_NODES},
-    {.key = "tree",
-     .type = SPECP_OPT_TEXT,
-     .offset = offsetof(medusa_options, tree),
-     .size = sizeof(((medusa_options *)0)->tree)},
+    SPECP_OPTION_INT(medusa_options, nodes, 1, SPEC_TREE_MAX_NODES),
+    SPECP_OPTION_TEXT(medusa_options, tree),
 };
 
 /* The tree: as told, as the file says, or a general one. */
