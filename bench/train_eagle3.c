@@ -2,9 +2,9 @@
 /*
  * specbench train eagle3: an EAGLE-3 head for a target, from what it answered.
  *
- * A window is a sequence of the head's own, from the request's beginning on; a micro-batch is as long as
- * its longest window, and zeros follow the others. What the target says after the tokens before
- * a label is to be learnt:
+ * A window is a sequence of the head's own, from the request's beginning on or from the last tokens of its
+ * prompt on; a micro-batch is as long as its longest one, and zeros follow the others. What the
+ * target says after the tokens before a label is to be learnt:
  *
  *     token   | a b c d e f . . |     labels d e f
  *     mask    | 0 1 1 1 0 0 0 0 |     row r: whether what comes after token r + 1 is a label
@@ -24,7 +24,7 @@
 typedef struct eagle3 {
     train_heads h;
     const char *tap_list;
-    uint64_t draft_vocab, steps, heads, kv_heads, head_dim, ff;
+    uint64_t draft_vocab, steps, prompt, heads, kv_heads, head_dim, ff;
     double decay;
     int32_t layer[TRAIN_FEATURES_MAX_TAPS]; /* (n_taps) whose input is tapped */
     size_t n_taps;
@@ -42,17 +42,21 @@ typedef struct eagle3 {
 static const char *const measure_names[] = {"loss", "loss_least", "acc0", "acc1", "acc2", "acc3",  "acc4",
                                             "acc5", "acc6",       "acc7", "acc8", "acc9", "acc10", "acc11"};
 
-/* Window i as sequence `at` of sequences of h.run.seq. */
+/* Window i, from the last tokens of its prompt on, as sequence `at` of sequences of h.run.seq. */
 static int take_window(eagle3 *e, train_part_kind part, uint64_t i, size_t at, spec_message *why) {
     train_heads *h = &e->h;
-    size_t seq = (size_t)h->run.seq, dim = h->info.dim, first, n = train_heads_window(h, part, i, &first);
-    memcpy(e->tokens + at * seq, h->token, seq * sizeof *e->tokens);
-    for (size_t r = 0; r < seq; r++) e->mask[at * seq + r] = r + 2 >= first && r + 2 < n;
-    float *taps = e->taps + at * seq * e->n_taps * dim, *hidden = e->hidden + at * seq * dim;
-    memset(taps + n * e->n_taps * dim, 0, (seq - n) * e->n_taps * dim * sizeof *taps);
-    memset(hidden + n * dim, 0, (seq - n) * dim * sizeof *hidden);
-    if (n > e->batch.seq) e->batch.seq = n;
-    return train_features_run(e->features, h->token, n, 0, taps, hidden, why);
+    size_t seq = (size_t)h->run.seq, dim = h->info.dim, width = e->n_taps * dim, label;
+    size_t n = train_heads_window(h, part, i, &label);
+    size_t from = label > e->prompt ? label - (size_t)e->prompt : 0, rows = n - from;
+    float *taps = e->taps + at * seq * width, *hidden = e->hidden + at * seq * dim;
+    for (size_t r = 0; r < seq; r++) {
+        e->tokens[at * seq + r] = r < rows ? h->token[from + r] : 0;
+        e->mask[at * seq + r] = from + r + 2 >= label && r + 2 < rows;
+    }
+    memset(taps + rows * width, 0, (seq - rows) * width * sizeof *taps);
+    memset(hidden + rows * dim, 0, (seq - rows) * dim * sizeof *hidden);
+    if (rows > e->batch.seq) e->batch.seq = rows;
+    return train_features_run(e->features, h->token, n, from, taps, hidden, why);
 }
 
 /* Sequences move together, to the length of the longest. */
@@ -234,6 +238,7 @@ static int train(eagle3 *e) {
     if (!e->h.run.quiet) describe_vocab(e);
     const train_eagle3_shape *s = &e->model->shape;
     const train_setting setting[] = {taps_setting(e),
+                                     train_setting_number("prompt", e->prompt),
                                      train_setting_number("draft-vocab", s->draft_vocab),
                                      train_setting_number("ttt-steps", s->steps),
                                      train_setting_real("decay", s->decay),
@@ -274,7 +279,10 @@ static int settle(const cli_command *c, eagle3 *e) {
 }
 
 int train_eagle3_command(int argc, char **argv) {
-    eagle3 e = {.h = {.run = TRAIN_RUN_DEFAULTS}, .steps = TRAIN_EAGLE3_STEPS, .decay = TRAIN_EAGLE3_DECAY};
+    eagle3 e = {.h = {.run = TRAIN_RUN_DEFAULTS},
+                .steps = TRAIN_EAGLE3_STEPS,
+                .prompt = INT32_MAX,
+                .decay = TRAIN_EAGLE3_DECAY};
     e.h.run.seq = 0;
     const cli_option option[] = {
         {0, "taps", "LIST", CLI_TEXT, &e.tap_list,
@@ -286,6 +294,9 @@ int train_eagle3_command(int argc, char **argv) {
          INT32_MAX, NULL},
         {0, "ttt-steps", "N", CLI_NUMBER, &e.steps, "steps that the head runs on its own output (default 7)",
          1, MAX_STEPS, NULL},
+        {0, "prompt", "N", CLI_NUMBER, &e.prompt,
+         "tokens of a prompt, the last ones, that the head sees: fewer are faster (default: all)", 2,
+         INT32_MAX, NULL},
         {0, "decay", "X", CLI_REAL, &e.decay, "step j's loss counts X^j, j from 0 (default 0.8)", 0, 1, NULL},
         {0, "ff", "N", CLI_NUMBER, &e.ff, "of the feed-forward part (default: as in the model)", 1, 1 << 20,
          NULL},

@@ -144,7 +144,7 @@ static void test_eagle3(void **state) {
 static void test_eagle3_shape(void **state) {
     (void)state;
     static const char *const options[] = {"--heads 2 --head-dim 8", "--heads 4 --kv-heads 1 --taps 2",
-                                          "--taps 1,0,2 --ttt-steps 12 --ff 64 --type Q8_0"};
+                                          "--taps 1,0,2 --prompt 2 --ttt-steps 12 --ff 64 --type Q8_0"};
     static const char *const layers[] = {"layers 0,1\n", "layers 2\n", "layers 1,0,2\n"};
     char command[512];
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
