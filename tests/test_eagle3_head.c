@@ -220,6 +220,8 @@ static void test_oracle(void **state) {
          .layers = "[0]"},
         {SIZES(20, 50, 1, 20, 1, 1, 20, 8, 50), .layer = "midlayer.", .layers = "3", .t2d = true},
         {SIZES(8, 30, 3, 8, 30, 1, 2, 8, 30), .layer = "midlayer.", .type = SPEC_TYPE_F16},
+        {SIZES(24, 61, 3, 24, 4, 2, 6, 20, 61), .layer = "midlayer.", .meta = EAGLE3_META_NONE,
+         .key = "head_dim", .text = "6"},
     };
     static const eagle3_made quantised[] = {
         {SIZES(64, 90, 3, 64, 4, 2, 16, 96, 48), .layer = "midlayer.", .d2t = true, .t2d = true,

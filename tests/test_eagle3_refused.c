@@ -235,6 +235,11 @@ static void test_metadata(void **state) {
         {{USUAL, .meta = EAGLE3_META_NONE, .key = "num_attention_heads", .text = "[]"},
          CORRUPT,
          "empty list"},
+        {{USUAL, .meta = EAGLE3_META_NONE, .key = "num_attention_heads", .text = "4",
+          .other = "midlayer.self_attn.k_proj.weight", .dim = {18, 48}},
+         CORRUPT,
+         "4 heads and 3 key-value heads"},
+        {{USUAL, .key = "rope_theta", .text = "[2, 3]"}, CORRUPT, "rope_theta is not a number from 1 to"},
         {{USUAL, .layers = "[2, 4]"}, CORRUPT, LIST " 2 of them named"},
         {{USUAL, .layers = "[2, 4, 9]"}, CORRUPT, LIST " is not a whole number from 0 to 8"},
         {{USUAL, .layers = "[2, 4, -1]"}, CORRUPT, LIST " is not a whole number from 0 to 8"},
@@ -288,16 +293,18 @@ static void test_layers(void **state) {
 
 /* A config.json beside the file: typed, nested; the file's own entries go before it. */
 static void test_config(void **state) {
-    static const char config[] =
-        "{\"transformer_layer_config\": {\"num_attention_heads\": 4, \"rope_theta\": 500000.0, "
-        "\"rms_norm_eps\": 0.0078125, \"hidden_act\": \"silu\", \"rope_scaling\": null}, "
-        "\"norm_before_residual\": true, "
-        "\"eagle_config\": {\"eagle_aux_hidden_state_layer_ids\": [1, 2, 8]}}";
+    static const char config[] = "{\"num_attention_heads\": 4, \"rms_norm_eps\": 0.5, "
+                                 "\"transformer_layer_config\": {\"rope_theta\": 500000.0, \"hidden_act\": "
+                                 "\"silu\", \"rope_scaling\": null}, "
+                                 "\"norm_before_residual\": true, "
+                                 "\"eagle_config\": {\"eagle_aux_hidden_state_layer_ids\": [1, 2, 8]}}";
     world *w = *state;
     char beside[256];
     eagle3_made m = eagle3_usual, same = m;
     m.meta = EAGLE3_META_NONE;
     m.layer = "layers.0.";
+    m.key = "rms_norm_eps";
+    m.text = "78125E-7";
     same = m;
     eagle3_make(w->path, &m, &w->rng);
     support_tmp_path(&w->tmp, "config.json", beside, sizeof beside);

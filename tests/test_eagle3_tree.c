@@ -120,8 +120,7 @@ static void check_levels(specp_eagle3 *h, specp_eagle3_request *r, const spec_te
         }
     }
     printf("  levels off by at most %.1e\n", (double)worst);
-    assert_true(worst <= 5e-5f);
-    specp_eagle3_drop(r);
+    assert_true(worst <= 5e-5f); /* the nodes are left: the next draft has to drop them */
 }
 
 static void test_recorded(void **state) {

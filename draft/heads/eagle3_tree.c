@@ -192,12 +192,7 @@ static void add_results(const specp_eagle3_trees *t, search *s, size_t n, size_t
 /* One level of all searches; *ran: there was something to run. */
 static int run_level(specp_eagle3_trees *t, size_t n_jobs, bool *ran, spec_message *why) {
     size_t n = 0, at = 0;
-    for (size_t i = 0; i < n_jobs; i++) {
-        search *s = &t->searches[i];
-        size_t count = add_nodes(t, s, n);
-        if (count == 0) s->levels = 0;
-        n += count;
-    }
+    for (size_t i = 0; i < n_jobs; i++) n += add_nodes(t, &t->searches[i], n);
     *ran = n > 0;
     if (n == 0) return SPEC_OK;
     int err = specp_eagle3_run(t->head, t->node, n, t->o.top_k, t->token, t->logprob, why);
