@@ -39,7 +39,6 @@
 #include "draft_internal.h"
 #include "head_file.h"
 #include "shared.h"
-#include "specp_math.h"
 #include "text.h"
 
 #define MAX_LEN    64
@@ -60,9 +59,11 @@ typedef struct model {
     model_options o;
     spec_allocator alloc; /* through the account */
     specp_account account;
-    pthread_mutex_t lock; /* of lm and its sequences */
+    pthread_mutex_t lock; /* of lm, its sequences, and weight */
     specp_wait wait;
     spec_lm lm;
+    specp_kernels k;
+    float *weight;         /* (vocab) of a law */
     size_t known, context; /* the model's vocabulary and longest sequence */
     size_t vocab;          /* tokens that are drafted: the model and the target know them */
 } model;
@@ -93,42 +94,23 @@ typedef struct lane {
 
 /* ---- laws -------------------------------------------------------------------- */
 
-#define LANES 8
-
-/* The sum of e^(logit - best), in an order of its own; best is the largest. */
-static double weight_of_all(const float *logits, size_t n, float best) {
-    double sum[LANES] = {0};
-    for (size_t i = 0; i < n; i++) {
-        double x = (double)logits[i] - (double)best;
-        sum[i % LANES] += specp_exp_normal(x < -708.0 ? -708.0 : x);
-    }
-    for (size_t step = LANES / 2; step; step /= 2)
-        for (size_t i = 0; i < step; i++) sum[i] += sum[i + step];
-    return sum[0];
-}
-
-/* Weights of the law at a temperature, and their sum one after the other. What is NaN has none. */
-static double make_q(const float *logits, size_t n, double temperature, float *q) {
-    float best = -FLT_MAX;
+/* Weights of the law at a temperature and their sum, which is not finite where a logit is not. */
+static double make_q(const model *d, const float *logits, size_t n, float *q) {
+    float scale = (float)(1.0 / d->o.temperature);
     double total = 0;
-    for (size_t i = 0; i < n; i++) best = logits[i] > best ? logits[i] : best;
-    for (size_t i = 0; i < n; i++) {
-        double w = specp_exp(((double)logits[i] - (double)best) / temperature);
-        q[i] = w > 0 ? (float)w : 0.0f;
-        total += (double)q[i];
-    }
+    for (size_t i = 0; i < n; i++) q[i] = logits[i] * scale;
+    d->k.softmax(q, n);
+    for (size_t i = 0; i < n; i++) total += (double)q[i];
     return total;
 }
 
-/* The token of weights q at u, 0 <= u < 1; one that has weight. */
+/* The token of weights q at u, 0 <= u < 1: one that has weight. */
 static size_t token_at(const float *q, size_t n, double total, double u) {
     double at = u * total, run = 0;
     size_t token = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!(q[i] > 0)) continue;
-        token = i;
+    for (size_t i = 0; i < n && run <= at; i++) {
+        if (q[i] > 0) token = i;
         run += (double)q[i];
-        if (run > at) break;
     }
     return token;
 }
@@ -152,7 +134,7 @@ static bool draw(const model *d, const lane *l, const float *logits) {
     spec_tree *out = l->out;
     float *q = out->q + (size_t)out->n_q * out->vocab;
     size_t n = d->vocab < out->vocab ? d->vocab : out->vocab;
-    double total = make_q(logits, n, d->o.temperature, q);
+    double total = make_q(d, logits, n, q);
     memset(q + n, 0, (out->vocab - n) * sizeof *q);
     if (!(total > 0 && total <= DBL_MAX)) return false;
     size_t token = token_at(q, n, total, draw_noise(&l->a->noise, out->n));
@@ -171,10 +153,11 @@ static void expand(const model *d, model_request *r, int32_t parent, const float
     float value[MAX_K];
     size_t k = (size_t)d->o.k < d->vocab ? (size_t)d->o.k : d->vocab;
     specp_head_pick(logits, d->vocab, k, token, value);
-    double all = weight_of_all(logits, d->vocab, value[0]), above = 1.0;
-    if (parent >= 0) above = (double)r->draft.prob[parent];
+    memcpy(d->weight, logits, d->vocab * sizeof *d->weight);
+    double all = (double)d->k.softmax(d->weight, d->vocab);
+    double above = parent < 0 ? 1.0 : (double)r->draft.prob[parent];
     for (size_t i = 0; i < k; i++) {
-        double prob = above * specp_exp((double)value[i] - (double)value[0]) / all;
+        double prob = above * (double)d->weight[token[i]] / all;
         if (!(prob > 0 && prob >= d->o.min_prob)) return; /* nor where a logit is NaN */
         r->inner_of[r->draft.n] = -1;
         spec_tree_add(&r->draft, parent, token[i], (float)prob, SPEC_SOURCE_MODEL);
@@ -417,6 +400,7 @@ static void model_stats(void *self, spec_drafter_stats *out) {
 /* All but the lock. */
 static void release(model *d) {
     if (d->lm.ops && d->lm.ops->free) d->lm.ops->free(d->lm.self);
+    specp_release(&d->alloc, d->weight, d->vocab, sizeof *d->weight);
     spec_allocator inner = d->account.inner;
     specp_release(&inner, d, 1, sizeof *d);
 }
@@ -527,7 +511,10 @@ int specp_model_open(spec_drafter **out, const char *options, const spec_drafter
     if (!d) return specp_fail(why, SPEC_ERR_NOMEM, "drafter model: out of memory");
     d->o = o;
     d->alloc = specp_account_init(&d->account, alloc);
+    specp_kernels_init(&d->k, env->isa ? env->isa : SPECP_ISA_ALL);
     err = open_model(d, env, why);
+    if (!err && !(d->weight = specp_alloc(&d->alloc, d->vocab, sizeof *d->weight)))
+        err = specp_fail(why, SPEC_ERR_NOMEM, "drafter model: out of memory");
     if (!err && pthread_mutex_init(&d->lock, NULL))
         err = specp_fail(why, SPEC_ERR_NOMEM, "drafter model: a lock");
     if (!err) {
