@@ -230,17 +230,34 @@ int specp_head_flag(const spec_tensors *f, const char *name, bool *out, spec_mes
 
 /* ---- logits ---------------------------------------------------------------------- */
 
+#define LANES 16
+
+/* Is any of so many above x? NaN is not. */
+static bool any_above(const float *logits, float x) {
+    uint32_t any = 0;
+    for (size_t l = 0; l < LANES; l++) any |= logits[l] > x;
+    return any != 0;
+}
+
+/* Enters number i, with x, into the k best, of which `held` are there; returns how many are then. */
+static size_t enter(float x, size_t i, size_t k, size_t held, spec_token *token, float *value) {
+    if (!(x == x)) x = -INFINITY;
+    if (held == k && !(x > value[k - 1])) return held;
+    size_t at = held < k ? held : k - 1;
+    for (; at > 0 && x > value[at - 1]; at--) {
+        value[at] = value[at - 1];
+        token[at] = token[at - 1];
+    }
+    value[at] = x;
+    token[at] = (spec_token)i;
+    return held < k ? held + 1 : k;
+}
+
 void specp_head_pick(const float *logits, size_t n, size_t k, spec_token *token, float *value) {
     size_t held = 0;
-    for (size_t i = 0; i < n; i++) {
-        float x = logits[i] == logits[i] ? logits[i] : -INFINITY;
-        if (held == k && !(x > value[k - 1])) continue;
-        size_t at = held < k ? held++ : k - 1;
-        for (; at > 0 && x > value[at - 1]; at--) {
-            value[at] = value[at - 1];
-            token[at] = token[at - 1];
-        }
-        value[at] = x;
-        token[at] = (spec_token)i;
+    for (size_t i = 0, end; i < n; i = end) {
+        end = n - i < LANES ? n : i + LANES;
+        if (held == k && end - i == LANES && !any_above(logits + i, value[k - 1])) continue;
+        for (size_t j = i; j < end; j++) held = enter(logits[j], j, k, held, token, value);
     }
 }
