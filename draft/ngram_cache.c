@@ -39,10 +39,8 @@ typedef struct cache_options {
 } cache_options;
 
 typedef struct ngram_cache {
+    specp_shell shell;
     cache_options options;
-    spec_allocator alloc; /* through the account */
-    specp_account account;
-    specp_wait wait;
     specp_tenants tenants;
     _Atomic uint64_t shared_tokens, shared_grams; /* held now */
 } ngram_cache;
@@ -118,7 +116,7 @@ static int cache_propose(void *self, void *state, const spec_propose_args *a, sp
     ngram_cache *d = self;
     const cache_request *r = state;
     uint32_t limit = specp_chain_limit(a->budget, a->max_depth, d->options.len);
-    if (r->shared) specp_read_lock(&r->shared->lock, &d->wait);
+    if (r->shared) specp_read_lock(&r->shared->lock, &d->shell.wait);
     draft(r, limit, out);
     if (r->shared) pthread_rwlock_unlock(&r->shared->lock);
     return SPEC_OK;
@@ -141,7 +139,7 @@ static void count(_Atomic uint64_t *total, uint64_t by) {
 static void forget(ngram_cache *d, generation *g) {
     count(&d->shared_tokens, -g->tokens);
     count(&d->shared_grams, -(uint64_t)g->counts.n_grams);
-    specp_ngram_release(&g->counts, &d->alloc);
+    specp_ngram_release(&g->counts, &d->shell.alloc);
     g->tokens = 0;
 }
 
@@ -153,12 +151,12 @@ static int make_room(ngram_cache *d, knowledge *k, size_t n) {
         k->older = k->recent;
         memset(&k->recent, 0, sizeof k->recent);
     }
-    return specp_ngram_reserve(&k->recent.counts, n, &d->alloc);
+    return specp_ngram_reserve(&k->recent.counts, n, &d->shell.alloc);
 }
 
 /* Teaches tokens [from, from + n) of a response. */
 static int teach_slice(ngram_cache *d, knowledge *k, const spec_token *response, size_t from, size_t n) {
-    specp_write_lock(&k->lock, &d->wait);
+    specp_write_lock(&k->lock, &d->shell.wait);
     int err = make_room(d, k, n);
     if (!err) {
         size_t grams = k->recent.counts.n_grams;
@@ -180,8 +178,8 @@ static void teach(ngram_cache *d, knowledge *k, const spec_token *response, size
 static int cache_observe(void *self, void *state, const spec_outcome *o) {
     ngram_cache *d = self;
     cache_request *r = state;
-    int err = specp_text_reserve(&r->text, o->n_committed, &d->alloc);
-    if (!err) err = specp_ngram_reserve(&r->context, o->n_committed, &d->alloc);
+    int err = specp_text_reserve(&r->text, o->n_committed, &d->shell.alloc);
+    if (!err) err = specp_ngram_reserve(&r->context, o->n_committed, &d->shell.alloc);
     if (err) return err;
     size_t from = r->text.n;
     specp_text_add(&r->text, o->committed, o->n_committed);
@@ -196,12 +194,12 @@ static int cache_observe(void *self, void *state, const spec_outcome *o) {
 static int take_prompt(ngram_cache *d, cache_request *r, const spec_token *prompt, size_t n) {
     for (size_t from = 0; from < n; from += SLICE) {
         size_t to = n - from < SLICE ? n : from + SLICE;
-        int err = specp_ngram_reserve(&r->context, to - from, &d->alloc);
+        int err = specp_ngram_reserve(&r->context, to - from, &d->shell.alloc);
         if (err) return err;
         learn(&r->context, prompt, from, to);
     }
     size_t kept = n < SPECP_NGRAM_MAX ? n : SPECP_NGRAM_MAX;
-    int err = specp_text_reserve(&r->text, kept, &d->alloc);
+    int err = specp_text_reserve(&r->text, kept, &d->shell.alloc);
     if (err) return err;
     if (kept) specp_text_add(&r->text, prompt + n - kept, kept);
     r->response = kept;
@@ -210,9 +208,9 @@ static int take_prompt(ngram_cache *d, cache_request *r, const spec_token *promp
 
 static void free_request(ngram_cache *d, cache_request *r) {
     if (r->shared) specp_tenants_release(&d->tenants, r->shared);
-    specp_ngram_release(&r->context, &d->alloc);
-    specp_text_release(&r->text, &d->alloc);
-    specp_release(&d->alloc, r, 1, sizeof *r);
+    specp_ngram_release(&r->context, &d->shell.alloc);
+    specp_text_release(&r->text, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 static void cache_end(void *self, void *state) {
@@ -224,7 +222,7 @@ static void cache_end(void *self, void *state) {
 
 static int cache_begin(void *self, const spec_request_info *info, void **state) {
     ngram_cache *d = self;
-    cache_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    cache_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
     void *shared = NULL;
     int err = take_prompt(d, r, info->prompt, info->n_prompt);
@@ -241,10 +239,10 @@ static int cache_begin(void *self, const spec_request_info *info, void **state) 
 
 static int make_knowledge(void *user, void **out) {
     ngram_cache *d = user;
-    knowledge *k = specp_calloc(&d->alloc, 1, sizeof *k);
+    knowledge *k = specp_calloc(&d->shell.alloc, 1, sizeof *k);
     if (!k) return SPEC_ERR_NOMEM;
     int err = specp_rwlock_init(&k->lock);
-    if (err) specp_release(&d->alloc, k, 1, sizeof *k);
+    if (err) specp_release(&d->shell.alloc, k, 1, sizeof *k);
     if (!err) *out = k;
     return err;
 }
@@ -255,22 +253,20 @@ static void drop_knowledge(void *user, void *dropped) {
     forget(d, &k->recent);
     forget(d, &k->older);
     pthread_rwlock_destroy(&k->lock);
-    specp_release(&d->alloc, k, 1, sizeof *k);
+    specp_release(&d->shell.alloc, k, 1, sizeof *k);
 }
 
 static void cache_stats(void *self, spec_drafter_stats *out) {
     ngram_cache *d = self;
     out->index_tokens = atomic_load_explicit(&d->shared_tokens, memory_order_relaxed);
     out->index_states = atomic_load_explicit(&d->shared_grams, memory_order_relaxed);
-    out->index_bytes = sizeof *d + specp_account_bytes(&d->account);
-    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
+    specp_shell_stats(d, out);
 }
 
 static void cache_free(void *self) {
     ngram_cache *d = self;
-    spec_allocator inner = d->account.inner;
     specp_tenants_destroy(&d->tenants);
-    specp_release(&inner, d, 1, sizeof *d);
+    specp_shell_free(d);
 }
 
 const char specp_ngram_cache_help[] =
@@ -303,19 +299,13 @@ static const spec_drafter_ops cache_ops = {.version = SPEC_DRAFTER_OPS_V1,
 
 /* Makes the drafter's self, or NULL. */
 static ngram_cache *make_self(const cache_options *o, const spec_allocator *alloc) {
-    ngram_cache *d = specp_calloc(alloc, 1, sizeof *d);
+    ngram_cache *d = specp_shell_new(sizeof *d, alloc);
     if (!d) return NULL;
     d->options = *o;
-    d->alloc = specp_account_init(&d->account, alloc);
-    d->tenants.make = make_knowledge;
-    d->tenants.drop = drop_knowledge;
-    d->tenants.user = d;
-    d->tenants.cross = o->cross_tenant;
-    d->tenants.max = (size_t)o->tenants;
-    d->tenants.wait = &d->wait;
-    d->tenants.alloc = d->alloc;
+    d->tenants = (specp_tenants){&d->shell, make_knowledge, drop_knowledge, o->cross_tenant,
+                                 .max = (size_t)o->tenants};
     if (!specp_tenants_init(&d->tenants)) return d;
-    specp_release(alloc, d, 1, sizeof *d);
+    specp_shell_free(d);
     return NULL;
 }
 

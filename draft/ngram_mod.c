@@ -41,11 +41,9 @@ typedef struct mod_options {
 } mod_options;
 
 typedef struct ngram_mod {
+    specp_shell shell;
     mod_options options;
     uint64_t last_power; /* MULTIPLIER^(n - 1): what the first token of a window weighs */
-    spec_allocator alloc;
-    specp_account account;
-    specp_wait wait;
     specp_tenants tenants;
     _Atomic uint64_t shared_tokens; /* entries of shared tables in use */
 } ngram_mod;
@@ -228,8 +226,8 @@ static void start_again(ngram_mod *d, mod_request *r) {
 
 /* Appends to the text and enters it. */
 static int append(ngram_mod *d, mod_request *r, const spec_token *tok, size_t n) {
-    int err = specp_text_reserve(&r->text, n, &d->alloc);
-    if (!err && !d->options.shared) err = own_reserve(&r->own, n, &d->alloc);
+    int err = specp_text_reserve(&r->text, n, &d->shell.alloc);
+    if (!err && !d->options.shared) err = own_reserve(&r->own, n, &d->shell.alloc);
     if (err) return err;
     size_t from = r->text.n;
     specp_text_add(&r->text, tok, n);
@@ -287,14 +285,14 @@ static void mod_end(void *self, void *state) {
     ngram_mod *d = self;
     mod_request *r = state;
     specp_tenants_release(&d->tenants, r->table);
-    specp_release(&d->alloc, r->own.entry, r->own.size, sizeof *r->own.entry);
-    specp_text_release(&r->text, &d->alloc);
-    specp_release(&d->alloc, r, 1, sizeof *r);
+    specp_release(&d->shell.alloc, r->own.entry, r->own.size, sizeof *r->own.entry);
+    specp_text_release(&r->text, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 static int mod_begin(void *self, const spec_request_info *info, void **state) {
     ngram_mod *d = self;
-    mod_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    mod_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
     int err = SPEC_OK;
     void *shared = NULL;
@@ -312,7 +310,7 @@ static int mod_begin(void *self, const spec_request_info *info, void **state) {
 
 static int make_table(void *user, void **out) {
     ngram_mod *d = user;
-    mod_table *t = table_new(ENTRIES_IN_MB(d->options.size_mb), &d->alloc);
+    mod_table *t = table_new(ENTRIES_IN_MB(d->options.size_mb), &d->shell.alloc);
     if (t) *out = t;
     return t ? SPEC_OK : SPEC_ERR_NOMEM;
 }
@@ -321,21 +319,19 @@ static void drop_table(void *user, void *dropped) {
     ngram_mod *d = user;
     mod_table *t = dropped;
     atomic_fetch_sub_explicit(&d->shared_tokens, table_used(t), memory_order_relaxed);
-    table_free(t, &d->alloc);
+    table_free(t, &d->shell.alloc);
 }
 
 static void mod_stats(void *self, spec_drafter_stats *out) {
     ngram_mod *d = self;
     out->index_tokens = out->index_states = atomic_load_explicit(&d->shared_tokens, memory_order_relaxed);
-    out->index_bytes = sizeof *d + specp_account_bytes(&d->account);
-    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
+    specp_shell_stats(d, out);
 }
 
 static void mod_free(void *self) {
     ngram_mod *d = self;
-    spec_allocator inner = d->account.inner;
     specp_tenants_destroy(&d->tenants);
-    specp_release(&inner, d, 1, sizeof *d);
+    specp_shell_free(d);
 }
 
 const char specp_ngram_mod_help[] =
@@ -376,21 +372,15 @@ static const spec_drafter_ops mod_ops = {.version = SPEC_DRAFTER_OPS_V1,
 
 /* Makes the drafter's self, or NULL. */
 static ngram_mod *make_self(const mod_options *o, const spec_allocator *alloc) {
-    ngram_mod *d = specp_calloc(alloc, 1, sizeof *d);
+    ngram_mod *d = specp_shell_new(sizeof *d, alloc);
     if (!d) return NULL;
     d->options = *o;
     d->last_power = 1;
     for (int64_t i = 1; i < o->n; i++) d->last_power *= MULTIPLIER;
-    d->alloc = specp_account_init(&d->account, alloc);
-    d->tenants.make = make_table;
-    d->tenants.drop = drop_table;
-    d->tenants.user = d;
-    d->tenants.cross = o->cross_tenant;
-    d->tenants.max = (size_t)o->tenants;
-    d->tenants.wait = &d->wait;
-    d->tenants.alloc = d->alloc;
+    d->tenants =
+        (specp_tenants){&d->shell, make_table, drop_table, o->cross_tenant, .max = (size_t)o->tenants};
     if (!specp_tenants_init(&d->tenants)) return d;
-    specp_release(alloc, d, 1, sizeof *d);
+    specp_shell_free(d);
     return NULL;
 }
 

@@ -27,6 +27,7 @@
  * Invariants: used <= cap / 2, cap a power of two (or 0); slot - 1 < text.n.
  */
 #include "draft_internal.h"
+#include "shared.h"
 #include "text.h"
 
 #define MAX_N 16
@@ -41,9 +42,8 @@ enum { MATCH_RECENT, MATCH_FIRST };
 static const char *const match_words[] = {"recent", "first", NULL};
 
 typedef struct pld {
+    specp_shell shell;
     pld_options options;
-    spec_allocator alloc; /* through the account */
-    specp_account account;
 } pld;
 
 /* The n-grams of one n. */
@@ -123,9 +123,9 @@ static void learn_last(const pld_options *o, pld_request *r) {
 
 static int append(pld *d, pld_request *r, const spec_token *tok, size_t n) {
     if (n >= UINT32_MAX - r->text.n) return SPEC_ERR_FULL;
-    int err = specp_text_reserve(&r->text, n, &d->alloc);
+    int err = specp_text_reserve(&r->text, n, &d->shell.alloc);
     for (int64_t k = d->options.n_min; !err && k <= d->options.n_max; k++)
-        err = table_reserve(&r->table[k - 1], n, r->text.tok, (size_t)k, &d->alloc);
+        err = table_reserve(&r->table[k - 1], n, r->text.tok, (size_t)k, &d->shell.alloc);
     if (err) return err;
     for (size_t i = 0; i < n; i++) {
         specp_text_add(&r->text, tok + i, 1);
@@ -175,14 +175,14 @@ static void pld_end(void *self, void *state) {
     pld *d = self;
     pld_request *r = state;
     for (size_t i = 0; i < MAX_N; i++)
-        specp_release(&d->alloc, r->table[i].slot, r->table[i].cap, sizeof *r->table[i].slot);
-    specp_text_release(&r->text, &d->alloc);
-    specp_release(&d->alloc, r, 1, sizeof *r);
+        specp_release(&d->shell.alloc, r->table[i].slot, r->table[i].cap, sizeof *r->table[i].slot);
+    specp_text_release(&r->text, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 static int pld_begin(void *self, const spec_request_info *info, void **state) {
     pld *d = self;
-    pld_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    pld_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
     int err = append(d, r, info->prompt, info->n_prompt);
     if (err) {
@@ -198,17 +198,6 @@ static int pld_observe(void *self, void *state, const spec_outcome *o) {
 }
 
 /* ---- the drafter --------------------------------------------------------- */
-
-static void pld_stats(void *self, spec_drafter_stats *out) {
-    pld *d = self;
-    out->index_bytes = sizeof *d + specp_account_bytes(&d->account);
-}
-
-static void pld_free(void *self) {
-    pld *d = self;
-    spec_allocator inner = d->account.inner;
-    specp_release(&inner, d, 1, sizeof *d);
-}
 
 const char specp_pld_help[] =
     "pld: prompt lookup decoding. Finds the last n tokens earlier in the request's\n"
@@ -246,14 +235,12 @@ int specp_pld_open(spec_drafter **out, const char *options, const spec_allocator
                                          .propose = pld_propose,
                                          .observe = pld_observe,
                                          .end = pld_end,
-                                         .stats = pld_stats,
-                                         .free = pld_free};
+                                         .stats = specp_shell_stats,
+                                         .free = specp_shell_free};
     pld_options o;
     int err = read_options(&o, options, why);
     if (err) return err;
-    pld *d = specp_alloc(alloc, 1, sizeof *d);
-    if (!d) return specp_fail(why, SPEC_ERR_NOMEM, "drafter pld: out of memory");
-    d->options = o;
-    d->alloc = specp_account_init(&d->account, alloc);
+    pld *d = specp_shell_new(sizeof *d, alloc);
+    if (d) d->options = o;
     return specp_drafter_of(out, &ops, d, alloc, why);
 }

@@ -56,12 +56,10 @@ typedef struct template_node {
 } template_node;
 
 typedef struct recycle {
+    specp_shell shell;
     recycle_options options;
     template_node node[MAX_NODES];
     uint32_t n_nodes;
-    spec_allocator alloc; /* through the account */
-    specp_account account;
-    specp_wait wait;
     specp_tenants tenants;
     _Atomic uint64_t shared_rows; /* known now */
 } recycle;
@@ -128,7 +126,7 @@ static row *find_row(const recycle *d, const matrix *m, spec_token token) {
 
 static int reserve_row(const recycle *d, matrix *m, spec_token token) {
     if (!fits(d, token) || m->page[token / PAGE_ROWS]) return SPEC_OK;
-    row *page = specp_alloc(&d->alloc, PAGE_ROWS, sizeof *page);
+    row *page = specp_alloc(&d->shell.alloc, PAGE_ROWS, sizeof *page);
     if (!page) return SPEC_ERR_NOMEM;
     for (size_t i = 0; i < PAGE_ROWS; i++)
         for (size_t k = 0; k < K; k++) page[i].next[k] = -1;
@@ -138,20 +136,20 @@ static int reserve_row(const recycle *d, matrix *m, spec_token token) {
 
 static void free_matrix(const recycle *d, matrix *m) {
     for (size_t i = 0; i < n_pages(d); i++)
-        specp_release(&d->alloc, m->page[i], PAGE_ROWS, sizeof *m->page[i]);
-    specp_release(&d->alloc, m->page, n_pages(d), sizeof *m->page);
+        specp_release(&d->shell.alloc, m->page[i], PAGE_ROWS, sizeof *m->page[i]);
+    specp_release(&d->shell.alloc, m->page, n_pages(d), sizeof *m->page);
     pthread_rwlock_destroy(&m->lock);
-    specp_release(&d->alloc, m, 1, sizeof *m);
+    specp_release(&d->shell.alloc, m, 1, sizeof *m);
 }
 
 static int make_matrix(void *user, void **out) {
     recycle *d = user;
-    matrix *m = specp_calloc(&d->alloc, 1, sizeof *m);
-    row **page = specp_calloc(&d->alloc, n_pages(d), sizeof *page);
+    matrix *m = specp_calloc(&d->shell.alloc, 1, sizeof *m);
+    row **page = specp_calloc(&d->shell.alloc, n_pages(d), sizeof *page);
     int err = m && page ? specp_rwlock_init(&m->lock) : SPEC_ERR_NOMEM;
     if (err) {
-        specp_release(&d->alloc, page, n_pages(d), sizeof *page);
-        specp_release(&d->alloc, m, 1, sizeof *m);
+        specp_release(&d->shell.alloc, page, n_pages(d), sizeof *page);
+        specp_release(&d->shell.alloc, m, 1, sizeof *m);
         return err;
     }
     m->page = page;
@@ -196,7 +194,7 @@ static int recycle_propose(void *self, void *state, const spec_propose_args *a, 
     recycle *d = self;
     const recycle_request *r = state;
     if (!r->text.n) return SPEC_OK;
-    specp_read_lock(&r->known->lock, &d->wait);
+    specp_read_lock(&r->known->lock, &d->shell.wait);
     draft(d, r->known, r->text.tok[r->text.n - 1], a, out);
     pthread_rwlock_unlock(&r->known->lock);
     return SPEC_OK;
@@ -273,9 +271,9 @@ static int recycle_observe(void *self, void *state, const spec_outcome *o) {
     recycle *d = self;
     recycle_request *r = state;
     bool rows = o->n_rows && o->top_k;
-    int err = specp_text_reserve(&r->text, o->n_committed, &d->alloc);
+    int err = specp_text_reserve(&r->text, o->n_committed, &d->shell.alloc);
     if (err) return err;
-    specp_write_lock(&r->known->lock, &d->wait);
+    specp_write_lock(&r->known->lock, &d->shell.wait);
     if (rows) err = reserve_rows(d, r, o);
     if (!err) judge(d, r, o);
     if (!err && rows) {
@@ -296,8 +294,8 @@ static void recycle_end(void *self, void *state) {
         free_matrix(d, r->known);
     else
         specp_tenants_release(&d->tenants, r->known);
-    specp_text_release(&r->text, &d->alloc);
-    specp_release(&d->alloc, r, 1, sizeof *r);
+    specp_text_release(&r->text, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 /* The tenant's matrix, or one for the request alone. */
@@ -314,9 +312,9 @@ static int take_matrix(recycle *d, recycle_request *r, uint64_t tenant) {
 
 static int recycle_begin(void *self, const spec_request_info *info, void **state) {
     recycle *d = self;
-    recycle_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    recycle_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
-    int err = specp_text_reserve(&r->text, info->n_prompt, &d->alloc);
+    int err = specp_text_reserve(&r->text, info->n_prompt, &d->shell.alloc);
     if (!err) err = take_matrix(d, r, info->tenant);
     if (err) {
         recycle_end(d, r);
@@ -337,15 +335,13 @@ static void recycle_needs(void *self, spec_needs *out) {
 static void recycle_stats(void *self, spec_drafter_stats *out) {
     recycle *d = self;
     out->index_tokens = out->index_states = atomic_load_explicit(&d->shared_rows, memory_order_relaxed);
-    out->index_bytes = sizeof *d + specp_account_bytes(&d->account);
-    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
+    specp_shell_stats(d, out);
 }
 
 static void recycle_free(void *self) {
     recycle *d = self;
-    spec_allocator inner = d->account.inner;
     specp_tenants_destroy(&d->tenants);
-    specp_release(&inner, d, 1, sizeof *d);
+    specp_shell_free(d);
 }
 
 const char specp_recycle_help[] =
@@ -383,20 +379,14 @@ static const spec_drafter_ops recycle_ops = {.version = SPEC_DRAFTER_OPS_V1,
 
 /* Makes the drafter's self, or NULL. */
 static recycle *make_self(const recycle_options *o, const spec_allocator *alloc) {
-    recycle *d = specp_calloc(alloc, 1, sizeof *d);
+    recycle *d = specp_shell_new(sizeof *d, alloc);
     if (!d) return NULL;
     d->options = *o;
     make_template(d);
-    d->alloc = specp_account_init(&d->account, alloc);
-    d->tenants.make = make_matrix;
-    d->tenants.drop = drop_matrix;
-    d->tenants.user = d;
-    d->tenants.cross = o->cross_tenant;
-    d->tenants.max = (size_t)o->tenants;
-    d->tenants.wait = &d->wait;
-    d->tenants.alloc = d->alloc;
+    d->tenants =
+        (specp_tenants){&d->shell, make_matrix, drop_matrix, o->cross_tenant, .max = (size_t)o->tenants};
     if (!specp_tenants_init(&d->tenants)) return d;
-    specp_release(alloc, d, 1, sizeof *d);
+    specp_shell_free(d);
     return NULL;
 }
 

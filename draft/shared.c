@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Knowledge by tenant (the picture is in shared.h) and locks with a clock.
+ * What drafters share among requests: memory and lock, knowledge by tenant (the
+ * picture is in shared.h), and locks with a clock.
  *
- * Invariants, under `lock`: ids are distinct; the first n entries of the list
+ * Invariants of tenants, under the drafter's lock: ids are distinct; the first n entries of the list
  * are in use; a tenant with open requests is never dropped. Knowledge is made
  * and dropped outside the lock, because a large table takes milliseconds.
  */
@@ -58,20 +59,47 @@ void specp_write_lock(pthread_rwlock_t *l, specp_wait *w) {
     note_wait(w, since);
 }
 
+/* ---- a drafter's shell -------------------------------------------------- */
+
+void *specp_shell_new(size_t size, const spec_allocator *alloc) {
+    specp_shell *s = specp_calloc(alloc, 1, size);
+    if (!s) return NULL;
+    if (pthread_mutex_init(&s->lock, NULL)) {
+        specp_release(alloc, s, 1, size);
+        return NULL;
+    }
+    s->alloc = specp_account_init(&s->account, alloc);
+    s->size = size;
+    return s;
+}
+
+void specp_shell_free(void *self) {
+    specp_shell *s = self;
+    spec_allocator inner = s->account.inner;
+    pthread_mutex_destroy(&s->lock);
+    specp_release(&inner, s, 1, s->size);
+}
+
+void specp_shell_stats(void *self, spec_drafter_stats *out) {
+    specp_shell *s = self;
+    out->index_bytes = s->size + specp_account_bytes(&s->account);
+    out->longest_wait_ns = atomic_load_explicit(&s->wait.longest_ns, memory_order_relaxed);
+}
+
+void specp_shell_lock(specp_shell *s) { specp_lock(&s->lock, &s->wait); }
+
+void specp_shell_unlock(specp_shell *s) { pthread_mutex_unlock(&s->lock); }
+
 /* ---- tenants ------------------------------------------------------------ */
 
 int specp_tenants_init(specp_tenants *t) {
-    t->list = specp_calloc(&t->alloc, t->max, sizeof *t->list);
-    if (!t->list) return SPEC_ERR_NOMEM;
-    if (!pthread_mutex_init(&t->lock, NULL)) return SPEC_OK;
-    specp_release(&t->alloc, t->list, t->max, sizeof *t->list);
-    return SPEC_ERR_NOMEM;
+    t->list = specp_calloc(&t->drafter->alloc, t->max, sizeof *t->list);
+    return t->list ? SPEC_OK : SPEC_ERR_NOMEM;
 }
 
 void specp_tenants_destroy(specp_tenants *t) {
-    for (size_t i = 0; i < t->n; i++) t->drop(t->user, t->list[i].knowledge);
-    specp_release(&t->alloc, t->list, t->max, sizeof *t->list);
-    pthread_mutex_destroy(&t->lock);
+    for (size_t i = 0; i < t->n; i++) t->drop(t->drafter, t->list[i].knowledge);
+    if (t->list) specp_release(&t->drafter->alloc, t->list, t->max, sizeof *t->list);
 }
 
 /* The place of a tenant, or NULL. */
@@ -115,50 +143,50 @@ static void *settle(specp_tenants *t, uint64_t id, void *knowledge, void **surpl
 
 int specp_tenants_acquire(specp_tenants *t, uint64_t tenant, void **out) {
     uint64_t id = t->cross ? 0 : tenant;
-    specp_lock(&t->lock, t->wait);
+    specp_shell_lock(t->drafter);
     specp_tenant *e = find(t, id);
     bool place = e || find_place(t);
     *out = e ? enter(t, e) : NULL;
-    pthread_mutex_unlock(&t->lock);
+    specp_shell_unlock(t->drafter);
     if (e || !place) return SPEC_OK;
 
     void *surplus, *made;
-    int err = t->make(t->user, &made);
+    int err = t->make(t->drafter, &made);
     if (err) return err;
-    specp_lock(&t->lock, t->wait);
+    specp_shell_lock(t->drafter);
     *out = settle(t, id, made, &surplus);
-    pthread_mutex_unlock(&t->lock);
-    if (surplus) t->drop(t->user, surplus);
+    specp_shell_unlock(t->drafter);
+    if (surplus) t->drop(t->drafter, surplus);
     return SPEC_OK;
 }
 
 int specp_tenants_look_up(specp_tenants *t, uint64_t tenant, void **out) {
-    specp_lock(&t->lock, t->wait);
+    specp_shell_lock(t->drafter);
     specp_tenant *e = find(t, t->cross ? 0 : tenant);
     if (e) {
         e->open++;
         *out = e->knowledge;
     }
-    pthread_mutex_unlock(&t->lock);
+    specp_shell_unlock(t->drafter);
     return e ? SPEC_OK : SPEC_ERR_NOT_FOUND;
 }
 
 bool specp_tenants_at(specp_tenants *t, size_t i, void **out) {
-    specp_lock(&t->lock, t->wait);
+    specp_shell_lock(t->drafter);
     bool there = i < t->n;
     if (there) {
         t->list[i].open++;
         *out = t->list[i].knowledge;
     }
-    pthread_mutex_unlock(&t->lock);
+    specp_shell_unlock(t->drafter);
     return there;
 }
 
 void specp_tenants_release(specp_tenants *t, void *knowledge) {
     if (!knowledge) return;
-    specp_lock(&t->lock, t->wait);
+    specp_shell_lock(t->drafter);
     size_t i = 0;
     while (t->list[i].knowledge != knowledge) i++;
     t->list[i].open--;
-    pthread_mutex_unlock(&t->lock);
+    specp_shell_unlock(t->drafter);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shared.h - knowledge that outlives a request: one piece for each tenant, and
- * locks that know how long they kept a thread waiting. Private to draft/.
+ * shared.h - what a drafter's requests share: its memory and lock, knowledge that
+ * outlives a request, one piece for each tenant, and locks that know how long they kept
+ * a thread waiting. Private to draft/.
  */
 #ifndef DRAFT_SHARED_H
 #define DRAFT_SHARED_H
@@ -12,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "specp.h"
+#include "draft_internal.h"
 
 /* ---- waiting ------------------------------------------------------------ */
 
@@ -29,6 +30,27 @@ SPEC_MUST_CHECK int specp_rwlock_init(pthread_rwlock_t *l);
 void specp_lock(pthread_mutex_t *m, specp_wait *w);
 void specp_read_lock(pthread_rwlock_t *l, specp_wait *w);
 void specp_write_lock(pthread_rwlock_t *l, specp_wait *w);
+
+/* ---- a drafter's shell -------------------------------------------------- */
+
+/* The first member of a drafter's struct. */
+typedef struct specp_shell {
+    spec_allocator alloc; /* what the drafter takes its memory by: through the account */
+    specp_account account;
+    size_t size; /* of the drafter's struct */
+    specp_wait wait;
+    pthread_mutex_t lock;
+} specp_shell;
+
+/* A drafter's struct, all zero behind the shell. NULL: there is no memory, or no lock. */
+void *specp_shell_new(size_t size, const spec_allocator *alloc);
+void specp_shell_free(void *self);
+
+/* Bytes and the longest wait: an entry of spec_drafter_ops, or its beginning. */
+void specp_shell_stats(void *self, spec_drafter_stats *out);
+
+void specp_shell_lock(specp_shell *s);
+void specp_shell_unlock(specp_shell *s);
 
 /* ---- tenants ------------------------------------------------------------ */
 
@@ -51,21 +73,18 @@ typedef struct specp_tenant {
 } specp_tenant;
 
 typedef struct specp_tenants {
-    int (*make)(void *user, void **out); /* 0 or a spec_err, which acquire hands on */
-    void (*drop)(void *user, void *knowledge);
-    void *user;
+    specp_shell *drafter;                   /* whose lock guards this */
+    int (*make)(void *drafter, void **out); /* 0 or a spec_err, which acquire hands on */
+    void (*drop)(void *drafter, void *knowledge);
     bool cross; /* all tenants are one */
     size_t n, max;
     specp_tenant *list; /* (max) */
     uint64_t now;
-    pthread_mutex_t lock;
-    specp_wait *wait;
-    spec_allocator alloc;
 } specp_tenants;
 
-/* make, drop, user, cross, max, wait and alloc are set; the rest is zero. */
+/* drafter, make, drop, cross and max are set; the rest is zero. */
 SPEC_MUST_CHECK int specp_tenants_init(specp_tenants *t);
-/* Drops everything. No request may be open. */
+/* Drops everything. No request may be open. Of one that was not initialised, all zero, nothing. */
 void specp_tenants_destroy(specp_tenants *t);
 
 /* The tenant's knowledge, *out == NULL when there is no place for it. It stays

@@ -18,16 +18,16 @@
 static void request_free(suffix_drafter *d, suffix_request *r) {
     const size_t nodes = (size_t)d->options.nodes;
     spec_index_free(r->own);
-    specp_text_release(&r->tail, &d->alloc);
-    specp_text_release(&r->pending, &d->alloc);
-    specp_release(&d->alloc, r->heap, 2 * nodes, sizeof *r->heap);
-    spec_tree_release(&r->trial, &d->alloc);
-    specp_release(&d->alloc, r, 1, sizeof *r);
+    specp_text_release(&r->tail, &d->shell.alloc);
+    specp_text_release(&r->pending, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r->heap, 2 * nodes, sizeof *r->heap);
+    spec_tree_release(&r->trial, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 static int make_own(suffix_drafter *d, suffix_request *r, const spec_request_info *info) {
     if (!d->options.own) return SPEC_OK;
-    spec_index_options o = {.size = sizeof o, .depth = (uint32_t)d->options.depth, .alloc = d->alloc};
+    spec_index_options o = {.size = sizeof o, .depth = (uint32_t)d->options.depth, .alloc = d->shell.alloc};
     int err = spec_index_new(&r->own, &o);
     if (!err) err = spec_index_begin(r->own, &r->own_seq);
     if (!err) err = spec_index_append(r->own, r->own_seq, info->prompt, info->n_prompt);
@@ -42,7 +42,7 @@ static int tail_reserve(suffix_drafter *d, suffix_request *r, size_t n) {
         memmove(t->tok, t->tok + t->n - keep, keep * sizeof *t->tok);
         t->n = keep;
     }
-    return specp_text_reserve(t, n, &d->alloc);
+    return specp_text_reserve(t, n, &d->shell.alloc);
 }
 
 static int take_prompt(suffix_drafter *d, suffix_request *r, const spec_token *prompt, size_t n) {
@@ -57,12 +57,12 @@ static int take_prompt(suffix_drafter *d, suffix_request *r, const spec_token *p
 static int suffix_begin(void *self, const spec_request_info *info, void **state) {
     suffix_drafter *d = self;
     const size_t nodes = (size_t)d->options.nodes;
-    suffix_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    suffix_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
     int err = make_own(d, r, info);
     if (!err) err = take_prompt(d, r, info->prompt, info->n_prompt);
-    if (!err) err = spec_tree_init(&r->trial, (uint32_t)nodes, 0, 0, &d->alloc);
-    if (!err && !(r->heap = specp_alloc(&d->alloc, 2 * nodes, sizeof *r->heap))) err = SPEC_ERR_NOMEM;
+    if (!err) err = spec_tree_init(&r->trial, (uint32_t)nodes, 0, 0, &d->shell.alloc);
+    if (!err && !(r->heap = specp_alloc(&d->shell.alloc, 2 * nodes, sizeof *r->heap))) err = SPEC_ERR_NOMEM;
     if (!err) err = specp_suffix_join(d, r, info->tenant);
     if (err) {
         request_free(d, r);
@@ -77,7 +77,7 @@ static int suffix_observe(void *self, void *state, const spec_outcome *o) {
     suffix_request *r = state;
     bool teach = r->shared && !r->to.gone;
     int err = tail_reserve(d, r, o->n_committed);
-    if (!err && teach) err = specp_text_reserve(&r->pending, o->n_committed, &d->alloc);
+    if (!err && teach) err = specp_text_reserve(&r->pending, o->n_committed, &d->shell.alloc);
     if (!err && r->own) err = spec_index_append(r->own, r->own_seq, o->committed, o->n_committed);
     if (err) return err;
     specp_text_add(&r->tail, o->committed, o->n_committed);
@@ -100,21 +100,14 @@ static void suffix_end(void *self, void *state) {
 static void suffix_stats(void *self, spec_drafter_stats *out) {
     suffix_drafter *d = self;
     specp_suffix_shared_stats(d, out);
-    out->index_bytes = specp_account_bytes(&d->account);
-    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
-}
-
-static void drafter_release(suffix_drafter *d) {
-    spec_index_free(d->corpus);
-    pthread_mutex_destroy(&d->corpus_lock);
-    spec_allocator inner = d->account.inner;
-    specp_release(&inner, d, 1, sizeof *d);
+    specp_shell_stats(d, out);
 }
 
 static void suffix_free(void *self) {
     suffix_drafter *d = self;
-    if (d->options.shared) specp_tenants_destroy(&d->tenants);
-    drafter_release(d);
+    specp_tenants_destroy(&d->tenants);
+    spec_index_free(d->corpus);
+    specp_shell_free(d);
 }
 
 static int load_corpus(suffix_drafter *d, spec_message *why) {
@@ -122,7 +115,7 @@ static int load_corpus(suffix_drafter *d, spec_message *why) {
     if (!o->corpus[0]) return SPEC_OK;
     spec_index_load_options load = {.size = sizeof load,
                                     .trust = o->trust,
-                                    .alloc = d->alloc,
+                                    .alloc = d->shell.alloc,
                                     .memory_limit = (size_t)o->memory_mb << 20,
                                     .evict = (spec_evict)o->evict};
     int err = spec_index_load(&d->corpus, o->corpus, &load, why);
@@ -136,17 +129,14 @@ static int load_corpus(suffix_drafter *d, spec_message *why) {
     return err;
 }
 
-static int make_tenants(suffix_drafter *d) {
+/* With shared=0 there are none. */
+static int make_tenants(suffix_drafter *d, spec_message *why) {
     const suffix_options *o = &d->options;
     if (!o->shared) return SPEC_OK;
-    d->tenants = (specp_tenants){.make = specp_suffix_make,
-                                 .drop = specp_suffix_drop,
-                                 .user = d,
-                                 .cross = o->cross_tenant,
-                                 .max = (size_t)o->tenants,
-                                 .wait = &d->wait,
-                                 .alloc = d->alloc};
-    return specp_tenants_init(&d->tenants);
+    d->tenants = (specp_tenants){&d->shell, specp_suffix_make, specp_suffix_drop, o->cross_tenant,
+                                 .max = (size_t)o->tenants};
+    int err = specp_tenants_init(&d->tenants);
+    return err ? specp_fail(why, err, "drafter suffix: %s", spec_strerror(err)) : SPEC_OK;
 }
 
 static const spec_drafter_ops suffix_ops = {
@@ -166,22 +156,15 @@ int specp_suffix_open(spec_drafter **out, const char *options, const spec_alloca
     suffix_options o;
     int err = specp_suffix_parse(&o, options, why);
     if (err) return err;
-    suffix_drafter *d = specp_calloc(alloc, 1, sizeof *d);
-    if (!d) return specp_fail(why, SPEC_ERR_NOMEM, "drafter suffix: %s", spec_strerror(SPEC_ERR_NOMEM));
+    suffix_drafter *d = specp_shell_new(sizeof *d, alloc);
+    if (!d) return specp_drafter_of(out, &suffix_ops, NULL, alloc, why);
     d->options = o;
-    d->alloc = specp_account_init(&d->account, alloc);
-    if (pthread_mutex_init(&d->corpus_lock, NULL)) {
-        specp_release(alloc, d, 1, sizeof *d);
-        return specp_fail(why, SPEC_ERR_NOMEM, "drafter suffix: %s", spec_strerror(SPEC_ERR_NOMEM));
-    }
     err = load_corpus(d, why);
-    if (!err) {
-        d->longest = specp_suffix_longest(&d->options);
-        err = make_tenants(d);
-        if (!err && (err = spec_drafter_new(out, &suffix_ops, d, alloc)) && o.shared)
-            specp_tenants_destroy(&d->tenants);
-        if (err) specp_fail(why, err, "drafter suffix: %s", spec_strerror(err));
+    if (!err) err = make_tenants(d, why);
+    if (err) {
+        suffix_free(d);
+        return err;
     }
-    if (err) drafter_release(d);
-    return err;
+    d->longest = specp_suffix_longest(&d->options);
+    return specp_drafter_of(out, &suffix_ops, d, alloc, why);
 }

@@ -137,7 +137,7 @@ static void propose_own(choice *c, specp_expand *how, uint32_t limit) {
 static void propose_shared(suffix_drafter *d, choice *c, specp_expand *how, uint32_t limit) {
     suffix_request *r = c->r;
     how->source = SPEC_SOURCE_SHARED;
-    specp_read_lock(&r->shared->lock, &d->wait);
+    specp_read_lock(&r->shared->lock, &d->shell.wait);
     const spec_index *x = r->shared->index;
     spec_locus at = specp_suffix_shared_match(d, r);
     size_t n_own = r->in_step ? r->n_response : 0;

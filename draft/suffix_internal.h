@@ -52,15 +52,12 @@ typedef struct knowledge {
 } knowledge;
 
 typedef struct suffix_drafter {
+    specp_shell shell; /* its lock: of the tenants, and `corpus` */
     suffix_options options;
-    uint32_t longest;     /* match looked for */
-    spec_allocator alloc; /* through the account */
-    specp_account account;
-    specp_wait wait;
+    uint32_t longest; /* match looked for */
     specp_tenants tenants;
     spec_index *corpus; /* as loaded when the drafter was opened; goes to the first tenant */
     uint64_t corpus_id; /* its snapshot_id */
-    pthread_mutex_t corpus_lock;
 } suffix_drafter;
 
 typedef struct suffix_request {

@@ -33,10 +33,10 @@
 /* ---- knowledge -------------------------------------------------------- */
 
 static spec_index *take_corpus(suffix_drafter *d) {
-    pthread_mutex_lock(&d->corpus_lock);
+    specp_shell_lock(&d->shell);
     spec_index *x = d->corpus;
     d->corpus = NULL;
-    pthread_mutex_unlock(&d->corpus_lock);
+    specp_shell_unlock(&d->shell);
     return x;
 }
 
@@ -48,7 +48,7 @@ static int open_index(suffix_drafter *d, spec_index **out) {
                                    .depth = (uint32_t)o->depth,
                                    .evict = (spec_evict)o->evict,
                                    .memory_limit = limit,
-                                   .alloc = d->alloc};
+                                   .alloc = d->shell.alloc};
         return spec_index_new(out, &make);
     }
     if ((*out = take_corpus(d))) return SPEC_OK;
@@ -59,13 +59,13 @@ static int open_index(suffix_drafter *d, spec_index **out) {
                                     .snapshot_id = d->corpus_id,
                                     .memory_limit = limit,
                                     .evict = (spec_evict)o->evict,
-                                    .alloc = d->alloc};
+                                    .alloc = d->shell.alloc};
     return spec_index_load(out, o->corpus, &load, NULL);
 }
 
 int specp_suffix_make(void *user, void **out) {
     suffix_drafter *d = user;
-    knowledge *k = specp_calloc(&d->alloc, 1, sizeof *k);
+    knowledge *k = specp_calloc(&d->shell.alloc, 1, sizeof *k);
     if (!k) return SPEC_ERR_NOMEM;
     int err = open_index(d, &k->index);
     if (err) goto fail;
@@ -82,13 +82,13 @@ fail_gate:
     pthread_rwlock_destroy(&k->lock);
 fail:
     spec_index_free(k->index);
-    specp_release(&d->alloc, k, 1, sizeof *k);
+    specp_release(&d->shell.alloc, k, 1, sizeof *k);
     return err;
 }
 
 static void leftover_free(suffix_drafter *d, leftover *l) {
-    specp_text_release(&l->text, &d->alloc);
-    specp_release(&d->alloc, l, 1, sizeof *l);
+    specp_text_release(&l->text, &d->shell.alloc);
+    specp_release(&d->shell.alloc, l, 1, sizeof *l);
 }
 
 void specp_suffix_drop(void *user, void *knowledge_) {
@@ -102,7 +102,7 @@ void specp_suffix_drop(void *user, void *knowledge_) {
     pthread_rwlock_destroy(&k->lock);
     pthread_mutex_destroy(&k->gate);
     pthread_mutex_destroy(&k->backlog_lock);
-    specp_release(&d->alloc, k, 1, sizeof *k);
+    specp_release(&d->shell.alloc, k, 1, sizeof *k);
 }
 
 /* ---- writing ---------------------------------------------------------- */
@@ -123,7 +123,7 @@ static bool write_press(suffix_drafter *d, knowledge *k) {
     if (saving)
         pthread_mutex_unlock(&k->gate);
     else
-        specp_write_lock(&k->lock, &d->wait);
+        specp_write_lock(&k->lock, &d->shell.wait);
     return !saving;
 }
 
@@ -175,7 +175,7 @@ static void work_off(suffix_drafter *d, knowledge *k) {
 static void leave_behind(suffix_drafter *d, suffix_request *r) {
     knowledge *k = r->shared;
     if (!r->pending.n || r->to.gone) return;
-    leftover *l = specp_calloc(&d->alloc, 1, sizeof *l);
+    leftover *l = specp_calloc(&d->shell.alloc, 1, sizeof *l);
     if (!l) return;
     l->text = r->pending;
     l->to = r->to;
@@ -239,7 +239,7 @@ int specp_suffix_join(suffix_drafter *d, suffix_request *r, uint64_t tenant) {
     int err = specp_tenants_acquire(&d->tenants, tenant, &k);
     if (err || !k) return err;
     r->shared = k;
-    specp_read_lock(&r->shared->lock, &d->wait);
+    specp_read_lock(&r->shared->lock, &d->shell.wait);
     err = spec_cursor_new(&r->cursor, r->shared->index);
     pthread_rwlock_unlock(&r->shared->lock);
     if (!err) err = take_place(d, r);
@@ -309,8 +309,8 @@ int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_messag
         return specp_fail(why, err, "drafter suffix: no knowledge of this tenant: %s", spec_strerror(err));
     knowledge *k = k_;
     atomic_fetch_add_explicit(&k->saving, 1, memory_order_acq_rel);
-    specp_lock(&k->gate, &d->wait); /* no writer that has not seen the save stands before the lock */
-    specp_read_lock(&k->lock, &d->wait);
+    specp_lock(&k->gate, &d->shell.wait); /* no writer that has not seen the save stands before the lock */
+    specp_read_lock(&k->lock, &d->shell.wait);
     pthread_mutex_unlock(&k->gate);
     err = spec_index_save(k->index, path, why);
     pthread_rwlock_unlock(&k->lock);
@@ -323,7 +323,7 @@ int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_messag
 
 static void add_stats(suffix_drafter *d, knowledge *k, spec_drafter_stats *out) {
     spec_index_stats s;
-    specp_read_lock(&k->lock, &d->wait);
+    specp_read_lock(&k->lock, &d->shell.wait);
     int err = spec_index_get_stats(k->index, &s);
     uint64_t dropped = k->dropped;
     pthread_rwlock_unlock(&k->lock);

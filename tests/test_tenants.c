@@ -153,6 +153,7 @@ static void test_nothing_is_learnt_across_requests_when_not_shared(void **state)
 /* ---- the list of tenants --------------------------------------------------------------- */
 
 typedef struct maker {
+    specp_shell shell;
     size_t made, dropped;
     bool refuse;
 } maker;
@@ -170,6 +171,19 @@ static void drop(void *user, void *knowledge) {
     free(knowledge);
 }
 
+static void test_a_shell_keeps_accounts(void **state) {
+    (void)state;
+    maker *m = specp_shell_new(sizeof *m, NULL);
+    spec_drafter_stats s = {0};
+    void *held = specp_alloc(&m->shell.alloc, 100, 1);
+    atomic_store(&m->shell.wait.longest_ns, 7);
+    specp_shell_stats(m, &s);
+    assert_int_equal(s.index_bytes, sizeof *m + 100);
+    assert_int_equal(s.longest_wait_ns, 7);
+    specp_release(&m->shell.alloc, held, 100, 1);
+    specp_shell_free(m);
+}
+
 static void *enter(specp_tenants *t, uint64_t tenant) {
     void *k = t;
     assert_int_equal(specp_tenants_acquire(t, tenant, &k), 0);
@@ -178,46 +192,46 @@ static void *enter(specp_tenants *t, uint64_t tenant) {
 
 static void test_the_idle_longest_makes_room(void **state) {
     (void)state;
-    maker m = {0};
-    specp_wait wait = {0};
-    specp_tenants t = {.make = make, .drop = drop, .user = &m, .max = 3, .wait = &wait};
+    maker *m = specp_shell_new(sizeof *m, NULL);
+    specp_tenants t = {&m->shell, make, drop, false, .max = 3};
     assert_int_equal(specp_tenants_init(&t), 0);
     void *one = enter(&t, 1), *two = enter(&t, 2), *three = enter(&t, 3);
-    assert_true(one && two && three && one != two && two != three && m.made == 3);
+    assert_true(one && two && three && one != two && two != three && m->made == 3);
     assert_ptr_equal(enter(&t, 2), two);
     specp_tenants_release(&t, two);
     assert_null(enter(&t, 4)); /* all have requests */
-    assert_int_equal(m.made, 3);
+    assert_int_equal(m->made, 3);
     specp_tenants_release(&t, NULL);
     specp_tenants_release(&t, three);
     specp_tenants_release(&t, one);
     assert_ptr_equal(enter(&t, 1), one); /* latest now: 1; then 2 (in use), then 3 */
     specp_tenants_release(&t, one);
     void *four = enter(&t, 4); /* takes the place of 3, whose last begin is older than 1's */
-    assert_true(four && m.made == 4 && m.dropped == 1);
+    assert_true(four && m->made == 4 && m->dropped == 1);
     assert_ptr_equal(enter(&t, 1), one);
     assert_ptr_equal(enter(&t, 2), two);
     assert_null(enter(&t, 3));
     specp_tenants_release(&t, four);
-    m.refuse = true;
-    void *out = &m;
+    m->refuse = true;
+    void *out = m;
     assert_int_equal(specp_tenants_acquire(&t, 5, &out), SPEC_ERR_NOMEM);
-    m.refuse = false;
+    m->refuse = false;
     assert_ptr_equal(enter(&t, 4), four); /* nothing was dropped for what was not made */
     specp_tenants_destroy(&t);
-    assert_int_equal(m.dropped, m.made);
+    assert_int_equal(m->dropped, m->made);
+    specp_shell_free(m);
 }
 
 static void test_all_tenants_are_one_when_crossing(void **state) {
     (void)state;
-    maker m = {0};
-    specp_wait wait = {0};
-    specp_tenants t = {.make = make, .drop = drop, .user = &m, .max = 3, .wait = &wait, .cross = true};
+    maker *m = specp_shell_new(sizeof *m, NULL);
+    specp_tenants t = {&m->shell, make, drop, true, .max = 3};
     assert_int_equal(specp_tenants_init(&t), 0);
     void *one = enter(&t, 1);
     assert_ptr_equal(enter(&t, 77), one);
-    assert_int_equal(m.made, 1);
+    assert_int_equal(m->made, 1);
     specp_tenants_destroy(&t);
+    specp_shell_free(m);
 }
 
 /* ---- bounded memory ------------------------------------------------------------------------ */
@@ -281,6 +295,7 @@ int main(void) {
         cmocka_unit_test(test_knowledge_stays_with_its_tenant),
         cmocka_unit_test(test_knowledge_crosses_when_asked),
         cmocka_unit_test(test_nothing_is_learnt_across_requests_when_not_shared),
+        cmocka_unit_test(test_a_shell_keeps_accounts),
         cmocka_unit_test(test_the_idle_longest_makes_room),
         cmocka_unit_test(test_all_tenants_are_one_when_crossing),
         cmocka_unit_test(test_tenants_are_forgotten_in_order),

@@ -27,10 +27,7 @@
 #define KEEP_ROWS 64   /* room for waiting rows that a request keeps */
 
 typedef struct eagle3 {
-    spec_allocator alloc; /* through the account */
-    specp_account account;
-    pthread_mutex_t lock; /* of the head, the trees, and every request's kv */
-    specp_wait wait;
+    specp_shell shell; /* its lock: of the head, the trees, and every request's kv */
     spec_lm target;
     size_t max_context, row_floats; /* floats of a row's features */
     specp_team *team;
@@ -60,8 +57,8 @@ static void resize_wait(eagle3_request *r, float *taps, spec_token *token, size_
 }
 
 static void release_wait(const eagle3 *e, eagle3_request *r) {
-    specp_release(&e->alloc, r->taps, r->cap_wait, e->row_floats * sizeof *r->taps);
-    specp_release(&e->alloc, r->token, r->cap_wait, sizeof *r->token);
+    specp_release(&e->shell.alloc, r->taps, r->cap_wait, e->row_floats * sizeof *r->taps);
+    specp_release(&e->shell.alloc, r->token, r->cap_wait, sizeof *r->token);
     resize_wait(r, NULL, NULL, 0);
 }
 
@@ -70,11 +67,11 @@ static int reserve_wait(const eagle3 *e, eagle3_request *r, size_t n) {
     size_t need = r->n_wait + n, row = e->row_floats * sizeof *r->taps;
     if (need <= r->cap_wait) return SPEC_OK;
     if (need < 2 * r->cap_wait) need = 2 * r->cap_wait;
-    float *taps = specp_alloc(&e->alloc, need, row);
-    spec_token *token = specp_alloc(&e->alloc, need, sizeof *token);
+    float *taps = specp_alloc(&e->shell.alloc, need, row);
+    spec_token *token = specp_alloc(&e->shell.alloc, need, sizeof *token);
     if (!taps || !token) {
-        specp_release(&e->alloc, taps, need, row);
-        specp_release(&e->alloc, token, need, sizeof *token);
+        specp_release(&e->shell.alloc, taps, need, row);
+        specp_release(&e->shell.alloc, token, need, sizeof *token);
         return SPEC_ERR_NOMEM;
     }
     if (r->n_wait) {
@@ -142,7 +139,7 @@ static int eagle3_observe(void *self, void *state, const spec_outcome *o) {
     if (r->n_wait && r->token[r->n_wait - 1] < 0) r->token[r->n_wait - 1] = o->committed[0];
     if (rows && r->n_text) add_verified(e, r, o);
     r->n_text += o->n_committed;
-    specp_release(&e->alloc, r->prompt, r->n_prompt, sizeof *r->prompt);
+    specp_release(&e->shell.alloc, r->prompt, r->n_prompt, sizeof *r->prompt);
     r->prompt = NULL;
     return SPEC_OK;
 }
@@ -204,14 +201,14 @@ static int eagle3_propose_batch(void *self, void *const *state, const spec_propo
     eagle3 *e = self;
     spec_message why;
     batch b;
-    int err = batch_make(&b, n, &e->alloc);
+    int err = batch_make(&b, n, &e->shell.alloc);
     if (err) return err;
-    specp_lock(&e->lock, &e->wait);
+    specp_shell_lock(&e->shell);
     for (size_t i = 0; i < n; i++) enlist(e, &b, state[i], &a[i], out[i]);
     err = extend(e, &b);
     if (!err && b.n_jobs) err = specp_eagle3_draft(e->trees, b.job, b.n_jobs, &why);
-    pthread_mutex_unlock(&e->lock);
-    batch_release(&b, &e->alloc);
+    specp_shell_unlock(&e->shell);
+    batch_release(&b, &e->shell.alloc);
     return err;
 }
 
@@ -226,18 +223,18 @@ static void eagle3_end(void *self, void *state) {
     eagle3_request *r = state;
     specp_eagle3_request_free(r->kv);
     release_wait(e, r);
-    specp_release(&e->alloc, r->prompt, r->n_prompt, sizeof *r->prompt);
-    specp_release(&e->alloc, r, 1, sizeof *r);
+    specp_release(&e->shell.alloc, r->prompt, r->n_prompt, sizeof *r->prompt);
+    specp_release(&e->shell.alloc, r, 1, sizeof *r);
 }
 
 static int eagle3_begin(void *self, const spec_request_info *info, void **state) {
     eagle3 *e = self;
-    eagle3_request *r = specp_calloc(&e->alloc, 1, sizeof *r);
+    eagle3_request *r = specp_calloc(&e->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
     r->n_prompt = r->n_text = info->n_prompt;
     int err = specp_eagle3_request_new(&r->kv, e->head, e->max_context);
     if (!err && info->n_prompt) {
-        r->prompt = specp_alloc(&e->alloc, info->n_prompt, sizeof *r->prompt);
+        r->prompt = specp_alloc(&e->shell.alloc, info->n_prompt, sizeof *r->prompt);
         if (r->prompt)
             memcpy(r->prompt, info->prompt, info->n_prompt * sizeof *r->prompt);
         else
@@ -257,25 +254,12 @@ static void eagle3_needs(void *self, spec_needs *out) {
     *out = (spec_needs){.n_taps = info->n_taps, .tap_layer = info->tap_layer, .prompt_taps = 1};
 }
 
-static void eagle3_stats(void *self, spec_drafter_stats *out) {
+static void eagle3_free(void *self) {
     eagle3 *e = self;
-    out->index_bytes = sizeof *e + specp_account_bytes(&e->account);
-    out->longest_wait_ns = atomic_load_explicit(&e->wait.longest_ns, memory_order_relaxed);
-}
-
-/* All but the lock. */
-static void release(eagle3 *e) {
     specp_eagle3_trees_free(e->trees);
     specp_eagle3_free(e->head);
     specp_team_free(e->team);
-    spec_allocator inner = e->account.inner;
-    specp_release(&inner, e, 1, sizeof *e);
-}
-
-static void eagle3_free(void *self) {
-    eagle3 *e = self;
-    pthread_mutex_destroy(&e->lock);
-    release(e);
+    specp_shell_free(e);
 }
 
 const char specp_eagle3_help[] =
@@ -303,7 +287,7 @@ static int build(eagle3 *e, const eagle3_options *o, const spec_drafter_env *env
     e->target = *env->target;
     e->target.ops->info(e->target.self, &t);
     e->max_context = t.max_context;
-    int err = specp_team_new(&e->team, env->threads ? env->threads : specp_team_cores(), &e->alloc);
+    int err = specp_team_new(&e->team, env->threads ? env->threads : specp_team_cores(), &e->shell.alloc);
     if (err) return specp_fail(why, err, "drafter eagle3: threads: %s", spec_strerror(err));
     const specp_eagle3_options head = {.hidden = t.dim,
                                        .vocab = t.vocab,
@@ -314,11 +298,11 @@ static int build(eagle3 *e, const eagle3_options *o, const spec_drafter_env *env
                                        .embedding = e->target.ops->embedding,
                                        .user = e->target.self};
     const specp_eagle3_tree_options tree = {(uint32_t)o->k, (uint32_t)o->depth - 1, (uint32_t)o->nodes + 1};
-    err = specp_eagle3_open(&e->head, o->file, &head, &e->alloc, why);
+    err = specp_eagle3_open(&e->head, o->file, &head, &e->shell.alloc, why);
     if (err) return err;
     e->info = specp_eagle3_get_info(e->head);
     e->row_floats = e->info->n_taps * t.dim;
-    return specp_eagle3_trees_new(&e->trees, e->head, &tree, &e->alloc, why);
+    return specp_eagle3_trees_new(&e->trees, e->head, &tree, &e->shell.alloc, why);
 }
 
 int specp_eagle3_drafter_open(spec_drafter **out, const char *options, const spec_drafter_env *env,
@@ -331,7 +315,7 @@ int specp_eagle3_drafter_open(spec_drafter **out, const char *options, const spe
                                          .observe = eagle3_observe,
                                          .end = eagle3_end,
                                          .needs = eagle3_needs,
-                                         .stats = eagle3_stats,
+                                         .stats = specp_shell_stats,
                                          .free = eagle3_free};
     eagle3_options o = {.k = 8, .depth = 6, .nodes = 60};
     const char *rest;
@@ -339,17 +323,10 @@ int specp_eagle3_drafter_open(spec_drafter **out, const char *options, const spe
     if (!err) err = specp_options_parse("eagle3", rest, options_table, 3, &o, why);
     if (err) return err;
     if (!env->target) return specp_no_target("eagle3", why);
-    eagle3 *e = specp_calloc(alloc, 1, sizeof *e);
-    if (!e) return specp_fail(why, SPEC_ERR_NOMEM, "drafter eagle3: out of memory");
-    e->alloc = specp_account_init(&e->account, alloc);
+    eagle3 *e = specp_shell_new(sizeof *e, alloc);
+    if (!e) return specp_drafter_of(out, &ops, NULL, alloc, why);
     err = build(e, &o, env, why);
-    if (!err && pthread_mutex_init(&e->lock, NULL))
-        err = specp_fail(why, SPEC_ERR_NOMEM, "drafter eagle3: out of memory");
-    if (!err) {
-        err = spec_drafter_new(out, &ops, e, alloc);
-        if (!err) return SPEC_OK;
-        pthread_mutex_destroy(&e->lock);
-    }
-    release(e);
+    if (!err) return specp_drafter_of(out, &ops, e, alloc, why);
+    eagle3_free(e);
     return err;
 }

@@ -29,10 +29,7 @@
 static const int32_t final_norm = -1;
 
 typedef struct medusa {
-    spec_allocator alloc; /* through the account */
-    specp_account account;
-    pthread_mutex_t lock; /* of the heads, and the three arrays */
-    specp_wait wait;
+    specp_shell shell; /* its lock: of the heads, and the three arrays */
     specp_team *team;
     specp_medusa_heads *heads;
     specp_medusa_tree tree;
@@ -81,9 +78,9 @@ static size_t draft_rows(medusa *m, void *const *state, const spec_propose_args 
 static int medusa_propose_batch(void *self, void *const *state, const spec_propose_args *a,
                                 spec_tree *const *out, size_t n) {
     medusa *m = self;
-    specp_lock(&m->lock, &m->wait);
+    specp_shell_lock(&m->shell);
     for (size_t at = 0; at < n;) at = draft_rows(m, state, a, out, at, n);
-    pthread_mutex_unlock(&m->lock);
+    specp_shell_unlock(&m->shell);
     return SPEC_OK;
 }
 
@@ -95,7 +92,7 @@ static int medusa_propose(void *self, void *state, const spec_propose_args *a, s
 
 static int medusa_begin(void *self, const spec_request_info *info, void **state) {
     medusa *m = self;
-    medusa_request *r = specp_calloc(&m->alloc, 1, sizeof *r + m->hidden * sizeof *r->hidden);
+    medusa_request *r = specp_calloc(&m->shell.alloc, 1, sizeof *r + m->hidden * sizeof *r->hidden);
     if (!r) return SPEC_ERR_NOMEM;
     r->n_prompt = info->n_prompt;
     *state = r;
@@ -104,7 +101,7 @@ static int medusa_begin(void *self, const spec_request_info *info, void **state)
 
 static void medusa_end(void *self, void *state) {
     medusa *m = self;
-    specp_release(&m->alloc, state, 1, sizeof(medusa_request) + m->hidden * sizeof(float));
+    specp_release(&m->shell.alloc, state, 1, sizeof(medusa_request) + m->hidden * sizeof(float));
 }
 
 /* The row of the token before the last one of the text, once o is part of it; n_rows: not given. */
@@ -136,30 +133,17 @@ static void medusa_needs(void *self, spec_needs *out) {
     *out = (spec_needs){.n_taps = 1, .tap_layer = &final_norm};
 }
 
-static void medusa_stats(void *self, spec_drafter_stats *out) {
-    medusa *m = self;
-    out->index_bytes = sizeof *m + specp_account_bytes(&m->account);
-    out->longest_wait_ns = atomic_load_explicit(&m->wait.longest_ns, memory_order_relaxed);
-}
-
-/* All but the lock. */
-static void release(medusa *m) {
-    size_t picks = m->n_heads * m->n_ranks;
-    spec_tree_release(&m->draft, &m->alloc);
-    specp_release(&m->alloc, m->prob, MAX_ROWS * picks, sizeof *m->prob);
-    specp_release(&m->alloc, m->token, MAX_ROWS * picks, sizeof *m->token);
-    specp_release(&m->alloc, m->rows, MAX_ROWS * m->hidden, sizeof *m->rows);
-    specp_medusa_tree_release(&m->tree, &m->alloc);
-    specp_medusa_heads_free(m->heads);
-    specp_team_free(m->team);
-    spec_allocator inner = m->account.inner;
-    specp_release(&inner, m, 1, sizeof *m);
-}
-
 static void medusa_free(void *self) {
     medusa *m = self;
-    pthread_mutex_destroy(&m->lock);
-    release(m);
+    size_t picks = m->n_heads * m->n_ranks;
+    spec_tree_release(&m->draft, &m->shell.alloc);
+    specp_release(&m->shell.alloc, m->prob, MAX_ROWS * picks, sizeof *m->prob);
+    specp_release(&m->shell.alloc, m->token, MAX_ROWS * picks, sizeof *m->token);
+    specp_release(&m->shell.alloc, m->rows, MAX_ROWS * m->hidden, sizeof *m->rows);
+    specp_medusa_tree_release(&m->tree, &m->shell.alloc);
+    specp_medusa_heads_free(m->heads);
+    specp_team_free(m->team);
+    specp_shell_free(m);
 }
 
 const char specp_medusa_help[] =
@@ -187,8 +171,9 @@ static int plant(medusa *m, const medusa_options *o, size_t vocab, spec_message 
     size_t n = strlen(text), ranks = vocab < MAX_RANKS ? vocab : MAX_RANKS;
     spec_message said = {""};
     if (!n && meta && spec_meta_string(meta, 0, &text, &n) == SPEC_OK) from = "its medusa_choices";
-    int err = n ? specp_medusa_tree_parse(&m->tree, text, n, &m->alloc, &said)
-                : specp_medusa_tree_guess(&m->tree, m->n_heads, ranks, (size_t)o->nodes, &m->alloc, &said);
+    int err =
+        n ? specp_medusa_tree_parse(&m->tree, text, n, &m->shell.alloc, &said)
+          : specp_medusa_tree_guess(&m->tree, m->n_heads, ranks, (size_t)o->nodes, &m->shell.alloc, &said);
     if (!err && (m->tree.n_heads > m->n_heads || m->tree.n_ranks > vocab))
         err = specp_fail(&said, SPEC_ERR_INVALID,
                          "a tree for %u heads and %u ranks, of %zu heads and %zu tokens", m->tree.n_heads,
@@ -200,25 +185,25 @@ static int plant(medusa *m, const medusa_options *o, size_t vocab, spec_message 
 
 static int reserve(medusa *m) {
     size_t picks = m->n_heads * m->n_ranks;
-    m->rows = specp_alloc(&m->alloc, MAX_ROWS * m->hidden, sizeof *m->rows);
-    m->token = specp_alloc(&m->alloc, MAX_ROWS * picks, sizeof *m->token);
-    m->prob = specp_alloc(&m->alloc, MAX_ROWS * picks, sizeof *m->prob);
+    m->rows = specp_alloc(&m->shell.alloc, MAX_ROWS * m->hidden, sizeof *m->rows);
+    m->token = specp_alloc(&m->shell.alloc, MAX_ROWS * picks, sizeof *m->token);
+    m->prob = specp_alloc(&m->shell.alloc, MAX_ROWS * picks, sizeof *m->prob);
     if (!m->rows || !m->token || !m->prob) return SPEC_ERR_NOMEM;
-    return spec_tree_init(&m->draft, m->tree.n, 0, 0, &m->alloc);
+    return spec_tree_init(&m->draft, m->tree.n, 0, 0, &m->shell.alloc);
 }
 
 static int build(medusa *m, const medusa_options *o, const spec_drafter_env *env, spec_message *why) {
     spec_lm_info target = {.size = sizeof target};
     env->target->ops->info(env->target->self, &target);
     m->hidden = target.dim;
-    int err = specp_team_new(&m->team, env->threads ? env->threads : specp_team_cores(), &m->alloc);
+    int err = specp_team_new(&m->team, env->threads ? env->threads : specp_team_cores(), &m->shell.alloc);
     if (err) return specp_fail(why, err, "drafter medusa: threads: %s", spec_strerror(err));
     const specp_medusa_options heads = {.hidden = target.dim,
                                         .vocab = target.vocab,
                                         .rows = MAX_ROWS,
                                         .isa = env->isa ? env->isa : SPECP_ISA_ALL,
                                         .team = m->team};
-    err = specp_medusa_heads_open(&m->heads, o->file, &heads, &m->alloc, why);
+    err = specp_medusa_heads_open(&m->heads, o->file, &heads, &m->shell.alloc, why);
     if (err) return err;
     m->n_heads = specp_medusa_heads_count(m->heads);
     err = plant(m, o, target.vocab, why);
@@ -237,7 +222,7 @@ int specp_medusa_open(spec_drafter **out, const char *options, const spec_drafte
                                          .observe = medusa_observe,
                                          .end = medusa_end,
                                          .needs = medusa_needs,
-                                         .stats = medusa_stats,
+                                         .stats = specp_shell_stats,
                                          .free = medusa_free};
     medusa_options o = {.nodes = NODES};
     const char *rest;
@@ -245,17 +230,10 @@ int specp_medusa_open(spec_drafter **out, const char *options, const spec_drafte
     if (!err) err = specp_options_parse("medusa", rest, options_table, 2, &o, why);
     if (err) return err;
     if (!env->target) return specp_no_target("medusa", why);
-    medusa *m = specp_calloc(alloc, 1, sizeof *m);
-    if (!m) return specp_fail(why, SPEC_ERR_NOMEM, "drafter medusa: out of memory");
-    m->alloc = specp_account_init(&m->account, alloc);
+    medusa *m = specp_shell_new(sizeof *m, alloc);
+    if (!m) return specp_drafter_of(out, &ops, NULL, alloc, why);
     err = build(m, &o, env, why);
-    if (!err && pthread_mutex_init(&m->lock, NULL))
-        err = specp_fail(why, SPEC_ERR_NOMEM, "drafter medusa: a lock");
-    if (!err) {
-        err = spec_drafter_new(out, &ops, m, alloc);
-        if (!err) return SPEC_OK;
-        pthread_mutex_destroy(&m->lock);
-    }
-    release(m);
+    if (!err) return specp_drafter_of(out, &ops, m, alloc, why);
+    medusa_free(m);
     return err;
 }
