@@ -29,7 +29,6 @@ typedef struct eagle3 {
     int32_t layer[TRAIN_FEATURES_MAX_TAPS]; /* (n_taps) whose input is tapped */
     size_t n_taps;
     train_eagle3 *model;
-    train_features *features;
     float *embedding, *output; /* (vocab, dim) the target's */
     float *taps, *hidden;      /* (batch * seq, n_taps * dim), (batch * seq, dim) */
     spec_token *tokens;        /* (batch * seq) */
@@ -42,21 +41,20 @@ typedef struct eagle3 {
 static const char *const measure_names[] = {"loss", "loss_least", "acc0", "acc1", "acc2", "acc3",  "acc4",
                                             "acc5", "acc6",       "acc7", "acc8", "acc9", "acc10", "acc11"};
 
-/* Window i, from the last tokens of its prompt on, as sequence `at` of sequences of h.run.seq. */
+/* Window i as sequence `at` of sequences of h.run.seq. */
 static int take_window(eagle3 *e, train_part_kind part, uint64_t i, size_t at, spec_message *why) {
     train_heads *h = &e->h;
-    size_t seq = (size_t)h->run.seq, dim = h->info.dim, width = e->n_taps * dim, label;
-    size_t n = train_heads_window(h, part, i, &label);
-    size_t from = label > e->prompt ? label - (size_t)e->prompt : 0, rows = n - from;
+    train_window w = train_heads_window(h, part, i);
+    size_t seq = (size_t)h->run.seq, rows = w.n - w.from, dim = h->info.dim, width = e->n_taps * dim;
     float *taps = e->taps + at * seq * width, *hidden = e->hidden + at * seq * dim;
     for (size_t r = 0; r < seq; r++) {
-        e->tokens[at * seq + r] = r < rows ? h->token[from + r] : 0;
-        e->mask[at * seq + r] = from + r + 2 >= label && r + 2 < rows;
+        e->tokens[at * seq + r] = r < rows ? h->token[w.from + r] : 0;
+        e->mask[at * seq + r] = w.from + r + 2 >= w.label && r + 2 < rows;
     }
     memset(taps + rows * width, 0, (seq - rows) * width * sizeof *taps);
     memset(hidden + rows * dim, 0, (seq - rows) * dim * sizeof *hidden);
     if (rows > e->batch.seq) e->batch.seq = rows;
-    return train_features_run(e->features, h->token, n, from, taps, hidden, why);
+    return train_features_run(h->features, h->token, w.n, w.from, taps, hidden, why);
 }
 
 /* Sequences move together, to the length of the longest. */
@@ -135,19 +133,10 @@ static int read_taps(eagle3 *e, size_t layers, spec_message *why) {
     }
 }
 
-static int check_size(const char *option, uint64_t value, size_t most, spec_message *why) {
-    if (value <= most) return SPEC_OK;
-    return specp_fail(why, SPEC_ERR_INVALID, "%s %llu: the target has %zu", option, (unsigned long long)value,
-                      most);
-}
-
-static int make_features(eagle3 *e, spec_message *why) {
-    const train_heads *h = &e->h;
+static int make_features(eagle3 *e) {
     int32_t after[TRAIN_FEATURES_MAX_TAPS];
-    int err = read_taps(e, h->info.n_layers, why);
     for (size_t i = 0; i < e->n_taps; i++) after[i] = e->layer[i] ? e->layer[i] - 1 : -2;
-    const train_features_options o = {(size_t)h->run.seq, e->n_taps, after};
-    return err ? err : train_features_new(&e->features, h->target, &o, NULL, why);
+    return train_heads_features(&e->h, (size_t)e->prompt, after, e->n_taps);
 }
 
 static int make_buffers(eagle3 *e) {
@@ -187,16 +176,24 @@ static train_eagle3_shape shape_of(const eagle3 *e) {
                                 .eps = 1e-6f};
 }
 
-static int make_model(eagle3 *e, spec_message *why) {
+/* What the target does not allow. */
+static int check_target(eagle3 *e, spec_message *why) {
     const train_heads *h = &e->h;
-    size_t vocab = h->info.vocab, seq = (size_t)h->run.seq;
+    size_t vocab = h->info.vocab;
     if (!train_target_plain_logits(h->target))
         return specp_fail(why, SPEC_ERR_UNSUPPORTED, "%s: its logits are capped, and no head learns those",
                           h->model.path);
     if (!e->draft_vocab) e->draft_vocab = vocab < DRAFT_VOCAB ? vocab : DRAFT_VOCAB;
-    int err = check_size("--draft-vocab", e->draft_vocab, vocab, why);
-    if (!err) err = make_features(e, why);
-    if (!err) err = make_buffers(e);
+    if (e->draft_vocab > vocab)
+        return specp_fail(why, SPEC_ERR_INVALID, "--draft-vocab %llu: the target has %zu tokens",
+                          (unsigned long long)e->draft_vocab, vocab);
+    return read_taps(e, h->info.n_layers, why);
+}
+
+static int make_model(eagle3 *e, spec_message *why) {
+    const train_heads *h = &e->h;
+    size_t vocab = h->info.vocab, seq = (size_t)h->run.seq;
+    int err = make_buffers(e);
     if (err) return err;
     train_eagle3_shape shape = shape_of(e);
     spec_token *kept = specp_alloc(NULL, shape.draft_vocab, sizeof *kept);
@@ -233,7 +230,11 @@ static int train(eagle3 *e) {
     spec_message why = {""};
     int code = train_heads_open(&e->h);
     if (code) return code;
-    int err = make_model(e, &why);
+    int err = check_target(e, &why);
+    if (err) return train_heads_complain(err, &why);
+    code = make_features(e);
+    if (code) return code;
+    err = make_model(e, &why);
     if (err) return train_heads_complain(err, &why);
     if (!e->h.run.quiet) describe_vocab(e);
     const train_eagle3_shape *s = &e->model->shape;
@@ -264,7 +265,6 @@ static void release(eagle3 *e) {
     free(e->hidden);
     free(e->tokens);
     free(e->mask);
-    train_features_free(e->features);
     train_eagle3_free(e->model);
     free(e->embedding);
     free(e->output);
@@ -279,7 +279,7 @@ static int settle(const cli_command *c, eagle3 *e) {
 }
 
 int train_eagle3_command(int argc, char **argv) {
-    eagle3 e = {.h = {.run = TRAIN_RUN_DEFAULTS},
+    eagle3 e = {.h = TRAIN_HEADS_DEFAULTS,
                 .steps = TRAIN_EAGLE3_STEPS,
                 .prompt = INT32_MAX,
                 .decay = TRAIN_EAGLE3_DECAY};

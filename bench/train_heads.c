@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "format.h"
 #include "trace.h"
@@ -46,9 +47,9 @@ static int check_format(const cli_command *c, train_heads *h) {
 
 /* What is written must not be what is read. */
 static int check_inputs(const cli_command *c, const train_heads *h) {
-    const char *const option[] = {"-o", "--checkpoint", "--log"};
-    const char *const output[] = {h->run.output, h->run.checkpoint, h->run.log};
-    for (size_t i = 0; i < 3; i++)
+    const char *const option[] = {"-o", "--checkpoint", "--log", "--dump"};
+    const char *const output[] = {h->run.output, h->run.checkpoint, h->run.log, h->dump};
+    for (size_t i = 0; i < 4; i++)
         if (cli_check_output(c, option[i], output[i], h->traces.item, h->traces.n) != CLI_RUN ||
             cli_check_output(c, option[i], output[i], &h->model.path, 1) != CLI_RUN)
             return CLI_BAD;
@@ -59,6 +60,8 @@ int train_heads_check(const cli_command *c, train_heads *h) {
     if (!h->run.output) return cli_complain(c, "expected -o FILE, what to write");
     if (check_format(c, h) != CLI_RUN || check_inputs(c, h) != CLI_RUN) return CLI_BAD;
     if (train_run_check(c, &h->run) != CLI_RUN) return CLI_BAD;
+    const char *const outputs[] = {h->run.output, h->run.checkpoint, h->run.log};
+    if (cli_check_output(c, "--dump", h->dump, outputs, 3) != CLI_RUN) return CLI_BAD;
     h->model.threads = h->run.threads;
     return model_options_check(c, &h->model);
 }
@@ -150,6 +153,7 @@ void train_heads_release(train_heads *h) {
     free(h->token);
     free(h->label);
     free(h->count);
+    train_features_free(h->features);
     train_data_free(h->data);
     spec_target_free(h->target);
     train_run_release(&h->run);
@@ -158,23 +162,67 @@ void train_heads_release(train_heads *h) {
 
 /* ---- windows ------------------------------------------------------------- */
 
-size_t train_heads_window(train_heads *h, train_part_kind part, uint64_t i, size_t *first_label) {
-    size_t seq = (size_t)h->run.seq, n = 0, first = seq;
+train_window train_heads_window(train_heads *h, train_part_kind part, uint64_t i) {
+    size_t seq = (size_t)h->run.seq;
+    train_window w = {.n = 0};
     train_data_window(h->data, part, i, h->token, h->label);
     for (size_t r = seq; r-- > 1;) { /* from what follows a row to the row itself */
         h->label[r] = h->label[r - 1];
         if (h->label[r] == TRAIN_IGNORED) continue;
-        if (!n) n = r + 1;
-        first = r;
+        if (!w.n) w.n = r + 1;
+        w.label = r;
     }
     h->label[0] = TRAIN_IGNORED;
-    *first_label = first;
-    return n;
+    w.from = w.label > h->lead ? w.label - h->lead : 0;
+    return w;
 }
 
 size_t train_heads_held(const train_heads *h) {
     size_t n = train_data_windows(h->data, TRAIN_PART_HELD);
     return n < HELD_WINDOWS ? n : HELD_WINDOWS;
+}
+
+/* ---- features ------------------------------------------------------------ */
+
+typedef struct dumping {
+    train_heads *h;
+    size_t held, all;
+    bench_line line;
+} dumping;
+
+/* First those that are asked for again and again. */
+static size_t window_to_dump(void *user, size_t i, const spec_token **tokens, size_t *first) {
+    dumping *d = user;
+    train_part_kind part = i < d->held ? TRAIN_PART_HELD : TRAIN_PART_LEARN;
+    train_window w = train_heads_window(d->h, part, i < d->held ? i : i - d->held);
+    bench_line_print(&d->line, "%.50s: window %zu of %zu", d->h->dump, i + 1, d->all);
+    *tokens = d->h->token;
+    *first = w.from;
+    return w.n;
+}
+
+static int use_dump(train_heads *h, spec_message *why) {
+    dumping d = {.h = h, .held = train_heads_held(h), .line = {.wanted = !h->run.quiet}};
+    d.all = d.held + train_data_windows(h->data, TRAIN_PART_LEARN);
+    const uint64_t of[] = {train_data_hash(h->data), h->run.seq, h->lead};
+    const train_dump_source source = {.n = d.all,
+                                      .window = window_to_dump,
+                                      .user = &d,
+                                      .data = specp_mix64(specp_mix64(of[0] + of[1]) + of[2]),
+                                      .limit = h->dump_limit * 1000000};
+    int err = SPEC_OK;
+    if (access(h->dump, F_OK) != 0) err = train_features_dump(h->features, h->dump, &source, why);
+    bench_line_clear(&d.line);
+    return err ? err : train_features_use(h->features, h->dump, source.data, why);
+}
+
+int train_heads_features(train_heads *h, size_t lead, const int32_t *tap, size_t n_taps) {
+    const train_features_options o = {(size_t)h->run.seq, n_taps, tap};
+    spec_message why = {""};
+    h->lead = lead;
+    int err = train_features_new(&h->features, h->target, &o, NULL, &why);
+    if (!err && h->dump) err = use_dump(h, &why);
+    return err ? train_heads_complain(err, &why) : EXIT_DONE;
 }
 
 /* ---- the task ------------------------------------------------------------ */
@@ -228,17 +276,14 @@ static int check_type(const train_heads *h, const train_params *p) {
 
 /* The target on its own output, held out: no draft of its next token can do better on average. */
 static int describe_target(train_heads *h) {
-    const train_features_options o = {.seq = (size_t)h->run.seq};
-    train_features *f = NULL;
     train_loss loss = {0};
     spec_message why = {""};
-    int err = train_features_new(&f, h->target, &o, NULL, &why);
+    int err = SPEC_OK;
     for (size_t i = 0; i < train_heads_held(h) && !err; i++) {
-        size_t first, n = train_heads_window(h, TRAIN_PART_HELD, i, &first);
+        size_t n = train_heads_window(h, TRAIN_PART_HELD, i).n;
         memmove(h->label, h->label + 1, (n - 1) * sizeof *h->label); /* what follows a row, again */
-        err = train_features_loss(f, h->token, h->label, n - 1, &loss, &why);
+        err = train_features_loss(h->features, h->token, h->label, n - 1, &loss, &why);
     }
-    train_features_free(f);
     if (err) return train_heads_complain(err, &why);
     printf("the target itself, on what is held out: loss %.4f, accuracy %.1f%%\n", loss.sum / (double)loss.n,
            100.0 * (double)loss.correct / (double)loss.n);
@@ -272,7 +317,8 @@ int train_heads_go(train_heads *h, const train_heads_kind *kind, void *self) {
     const train_setting own[] = {setting_text("kind", kind->name),
                                  train_setting_number("data", train_data_hash(h->data)),
                                  train_setting_number("target", h->target_hash),
-                                 setting_text("matmul", h->model.matmul ? h->model.matmul : "exact")};
+                                 setting_text("matmul", h->model.matmul ? h->model.matmul : "exact"),
+                                 train_setting_number("dump-limit", h->dump ? h->dump_limit : 0)};
     size_t n = sizeof own / sizeof *own;
     train_setting *all = specp_alloc(NULL, n + kind->n_settings, sizeof *all);
     if (!all) return train_heads_complain(SPEC_ERR_NOMEM, &(spec_message){""});

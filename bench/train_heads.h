@@ -18,14 +18,17 @@
 #include "train_run.h"
 #include "train_times.h"
 
+#define TRAIN_HEADS_DEFAULTS                                                                                 \
+    { .run = TRAIN_RUN_DEFAULTS, .dump_limit = 2000 }
 #define TRAIN_HEADS_PARTS (1 + TRAIN_TIMES) /* the features, then what the heads do */
 
 typedef struct train_heads {
     /* options; run.seq 0: the target's context, at most 1024 */
     train_run run;
     model_options model;
-    const char *type;
-    cli_list traces; /* the command's operands */
+    const char *type, *dump;
+    uint64_t dump_limit; /* megabytes */
+    cli_list traces;     /* the command's operands */
     bool skip_bad;
     /* made from them */
     spec_target *target;
@@ -37,6 +40,8 @@ typedef struct train_heads {
     spec_format format;
     spec_type export_type;
     spec_token *token, *label; /* (seq) of the window that was asked for last */
+    train_features *features;  /* made by train_heads_features */
+    size_t lead;
     /* of a run */
     const struct train_heads_kind *kind;
     void *self;
@@ -54,6 +59,11 @@ typedef struct train_heads {
     TRAIN_RUN_OPTIONS((h).run), \
     {0, "matmul", "MODE", CLI_TEXT, &(h).model.matmul, \
      "of the target: exact (default), or blas: OpenBLAS", 0, 0, NULL}, \
+    {0, "dump", "FILE", CLI_TEXT, &(h).dump, \
+     "hidden states of the requests, as halves: written if it is not there, then read instead of " \
+     "running the target", 0, 0, NULL}, \
+    {0, "dump-limit", "MB", CLI_NUMBER, &(h).dump_limit, \
+     "its size; what does not fit is computed (default 2000)", 1, 1000000000, NULL}, \
     {0, "skip-bad", NULL, CLI_FLAG, &(h).skip_bad, "leave out faulty lines of traces", 0, 0, NULL}
 /* clang-format on */
 
@@ -63,9 +73,21 @@ int train_heads_check(const cli_command *c, train_heads *h);
 int train_heads_open(train_heads *h);
 void train_heads_release(train_heads *h);
 
-/* Window i of a part into h->token and h->label (TRAIN_IGNORED: none). Returns how many
- * tokens it has; *first_label, at least 2, is less: that token and all behind it are labels. */
-size_t train_heads_window(train_heads *h, train_part_kind part, uint64_t i, size_t *first_label);
+/*
+ * Makes h->features, of windows of which the rows from `lead` before the first label on are
+ * wanted. With --dump they are read from the file, which is made if it is not there. The exit
+ * code; a message was printed unless it is EXIT_DONE.
+ */
+int train_heads_features(train_heads *h, size_t lead, const int32_t *tap, size_t n_taps);
+
+typedef struct train_window {
+    size_t n;     /* tokens */
+    size_t label; /* 2 .. n - 1: this token and all behind it are labels */
+    size_t from;  /* the first row wanted */
+} train_window;
+
+/* Window i of a part into h->token and h->label (TRAIN_IGNORED: none). */
+train_window train_heads_window(train_heads *h, train_part_kind part, uint64_t i);
 
 /* Held-out windows that are validated on. */
 size_t train_heads_held(const train_heads *h);

@@ -28,7 +28,6 @@ typedef struct medusa {
     uint64_t heads, layers, nodes;
     double lambda;
     train_medusa *model;
-    train_features *features;
     float *hidden;      /* (max_rows, dim) */
     spec_token *labels; /* (max_rows) */
     size_t max_rows, rows;
@@ -42,16 +41,15 @@ static const char *const measure_names[] = {"loss", "acc0", "acc1", "acc2", "acc
 /* Window i, behind those that are there. */
 static int join_window(medusa *m, train_part_kind part, uint64_t i, spec_message *why) {
     train_heads *h = &m->h;
-    size_t first_label, n = train_heads_window(h, part, i, &first_label), dim = h->info.dim;
-    size_t lead = (size_t)m->heads + 1, first = first_label > lead ? first_label - lead : 0;
-    size_t missing = lead - (first_label - first);
+    train_window w = train_heads_window(h, part, i);
+    size_t dim = h->info.dim, missing = h->lead - (w.label - w.from);
     float *hidden = m->hidden + m->rows * dim;
     spec_token *labels = m->labels + m->rows;
     memset(hidden, 0, missing * dim * sizeof *hidden);
     for (size_t r = 0; r < missing; r++) labels[r] = TRAIN_IGNORED;
-    memcpy(labels + missing, h->label + first, (n - first) * sizeof *labels);
-    m->rows += missing + n - first;
-    return train_features_run(m->features, h->token, n, first, NULL, hidden + missing * dim, why);
+    memcpy(labels + missing, h->label + w.from, (w.n - w.from) * sizeof *labels);
+    m->rows += missing + w.n - w.from;
+    return train_features_run(h->features, h->token, w.n, w.from, NULL, hidden + missing * dim, why);
 }
 
 static int take(void *self, train_part_kind part, uint64_t first, size_t n, spec_message *why) {
@@ -170,10 +168,8 @@ static int make_model(medusa *m, spec_message *why) {
     const train_heads *h = &m->h;
     const train_medusa_shape shape = {(size_t)m->heads, (size_t)m->layers, h->info.dim, h->info.vocab,
                                       m->lambda};
-    const train_features_options o = {.seq = (size_t)h->run.seq};
     m->max_rows = (size_t)(h->run.batch * (h->run.seq + m->heads + 1));
     int err = train_medusa_new(&m->model, &shape, m->max_rows, h->run.team, NULL, why);
-    if (!err) err = train_features_new(&m->features, h->target, &o, NULL, why);
     if (err) return err;
     m->hidden = specp_alloc(NULL, m->max_rows * h->info.dim, sizeof *m->hidden);
     m->labels = specp_alloc(NULL, m->max_rows, sizeof *m->labels);
@@ -189,6 +185,7 @@ static int make_model(medusa *m, spec_message *why) {
 static int train(medusa *m) {
     spec_message why = {""};
     int code = train_heads_open(&m->h);
+    if (!code) code = train_heads_features(&m->h, (size_t)m->heads + 1, NULL, 0);
     if (code) return code;
     int err = make_model(m, &why);
     if (err) return train_heads_complain(err, &why);
@@ -211,7 +208,6 @@ static int train(medusa *m) {
 static void release(medusa *m) {
     free(m->hidden);
     free(m->labels);
-    train_features_free(m->features);
     train_medusa_free(m->model);
     train_heads_release(&m->h);
 }
@@ -225,7 +221,7 @@ static int settle(const cli_command *c, medusa *m) {
 }
 
 int train_medusa_command(int argc, char **argv) {
-    medusa m = {.h = {.run = TRAIN_RUN_DEFAULTS}, .heads = 3, .layers = 1, .nodes = 64, .lambda = 0.8};
+    medusa m = {.h = TRAIN_HEADS_DEFAULTS, .heads = 3, .layers = 1, .nodes = 64, .lambda = 0.8};
     m.h.run.seq = 0;
     const cli_option option[] = {
         {0, "heads", "N", CLI_NUMBER, &m.heads, "tokens they look ahead (default 3)", 1, MAX_HEADS, NULL},

@@ -215,6 +215,33 @@ static void test_resume(void **state) {
     cli_expect(MEDUSA "-q --steps 40 --accum 3 --heads 1 --resume -o @/cut.medusa.gguf", 2, "", "heads is 2");
 }
 
+/* A dump is made once and read again; what does not fit is computed. */
+static void test_dump(void **state) {
+    (void)state;
+    static const char *const kind[] = {MEDUSA "-q --steps 20 --dump @/md.rows ",
+                                       EAGLE3 "-q --steps 9 --dump @/ed.rows "};
+    char command[1024];
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 2; k++) {
+            snprintf(command, sizeof command, "%s -o @/d%d.gguf", kind[i], k);
+            cli_expect(command, 0, "", "");
+        }
+        same_files("d0.gguf", "d1.gguf");
+        snprintf(command, sizeof command, "%s --seq 30 -o @/d3.gguf", kind[i]);
+        cli_expect(command, 2, "", "made of other requests, or other windows of them");
+        snprintf(command, sizeof command, "%s -m @/other.gguf -o @/d3.gguf", kind[i]);
+        cli_expect(command, 2, "", "made with another target");
+        for (int k = 0; k < 2; k++) {
+            unlink(cli_at(k ? "d1.gguf.checkpoint" : "d0.gguf.checkpoint"));
+            unlink(cli_at(k ? "d1.gguf" : "d0.gguf"));
+        }
+    }
+    cli_expect(EAGLE3 "--steps 1 --taps 0 --dump @/ed.rows -o @/d3.gguf", 2, "", "made of other layers");
+    cli_expect(EAGLE3 "--steps 1 --dump @/a.jsonl -o @/d3.gguf", 2, "", "--dump");
+    cli_expect(EAGLE3 "--steps 1 --dump @/d3.gguf -o @/d3.gguf", 2, "", "--dump");
+    cli_expect(EAGLE3 "--steps 1 --dump @/no/such -o @/d3.gguf", 2, "", "such");
+}
+
 /* ---- what is refused ------------------------------------------------------ */
 
 static void test_refused(void **state) {
@@ -300,8 +327,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_medusa),       cmocka_unit_test(test_eagle3),
         cmocka_unit_test(test_eagle3_shape), cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_resume),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_resume),       cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }

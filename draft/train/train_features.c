@@ -3,21 +3,11 @@
  * A target's hidden states, window by window: one sequence, which is emptied before
  * each. The final norm's output is the last of the taps that the target is asked for.
  */
-#include "train_features.h"
+#include "train_features_internal.h"
 
 #include <string.h>
 
 #include "target_internal.h"
-
-struct train_features {
-    spec_allocator alloc;
-    spec_target *target;
-    spec_sequence *sequence;
-    size_t seq, dim, vocab, n_taps;
-    int32_t tap[TRAIN_FEATURES_MAX_TAPS + 1]; /* (n_taps + 1) */
-    train_ctx ctx;                            /* of the target's own loss */
-    float *logits;                            /* (seq, vocab), made when they are needed */
-};
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -64,6 +54,7 @@ int train_features_new(train_features **out, spec_target *target, const train_fe
 void train_features_free(train_features *f) {
     if (!f) return;
     spec_allocator alloc = f->alloc;
+    train_dump_free(f->dump, &alloc);
     specp_release(&alloc, f->logits, f->seq * f->vocab, sizeof *f->logits);
     spec_sequence_free(f->sequence);
     train_ctx_release(&f->ctx);
@@ -81,18 +72,32 @@ static int forward(train_features *f, const spec_token *tokens, size_t n, const 
     return err ? err : spec_target_forward(f->target, &item, 1, args, out, why);
 }
 
-int train_features_run(train_features *f, const spec_token *tokens, size_t n, size_t first, float *taps,
-                       float *hidden, spec_message *why) {
+int train_features_compute(train_features *f, const spec_token *tokens, size_t n, size_t first,
+                           const float **rows, spec_message *why) {
     const spec_forward_args args = {
         .size = sizeof args, .n_taps = (uint32_t)f->n_taps + 1, .tap_layer = f->tap, .no_logits = 1};
     spec_forward_out out;
     int err = forward(f, tokens, n, &args, &out, why);
+    if (!err) *rows = out.hidden + first * (f->n_taps + 1) * f->dim;
+    return err;
+}
+
+static void copy(spec_type type, const void *from, float *to, size_t n) {
+    if (to) (void)spec_type_to_float(type, from, to, n); /* cannot fail: any n of a plain type */
+}
+
+int train_features_run(train_features *f, const spec_token *tokens, size_t n, size_t first, float *taps,
+                       float *hidden, spec_message *why) {
+    const float *computed = NULL;
+    const char *rows = f->dump ? train_dump_find(f->dump, tokens, n, first) : NULL;
+    spec_type type = rows ? SPEC_TYPE_F16 : SPEC_TYPE_F32;
+    size_t width = f->n_taps * f->dim, bytes = spec_type_block_bytes(type);
+    int err = rows ? SPEC_OK : train_features_compute(f, tokens, n, first, &computed, why);
     if (err) return err;
-    size_t width = f->n_taps * f->dim;
-    for (size_t r = first; r < n; r++) {
-        const float *row = out.hidden + r * (width + f->dim);
-        if (taps) memcpy(taps + (r - first) * width, row, width * sizeof *taps);
-        if (hidden) memcpy(hidden + (r - first) * f->dim, row + width, f->dim * sizeof *hidden);
+    if (!rows) rows = (const char *)computed;
+    for (size_t r = first; r < n; r++, rows += (width + f->dim) * bytes) {
+        copy(type, rows, taps ? taps + (r - first) * width : NULL, width);
+        copy(type, rows + width * bytes, hidden ? hidden + (r - first) * f->dim : NULL, f->dim);
     }
     return SPEC_OK;
 }
@@ -123,13 +128,13 @@ void train_target_output(const spec_target *t, float *out) {
 
 bool train_target_plain_logits(const spec_target *t) { return !(t->model.final_softcap > 0.0f); }
 
-static uint64_t hash_bytes(uint64_t h, const void *data, size_t n) {
+uint64_t train_features_hash(uint64_t h, const void *data, size_t n) {
     const unsigned char *at = data;
     for (; n >= sizeof h; at += sizeof h, n -= sizeof h) {
         uint64_t word;
         memcpy(&word, at, sizeof word);
         h = (h ^ word) * 0x9e3779b97f4a7c15u;
-        h ^= h >> 29;
+        h ^= h >> 32;
     }
     while (n--) h = specp_mix64(h ^ *at++);
     return specp_mix64(h);
@@ -140,9 +145,9 @@ uint64_t train_target_hash(const spec_target *t) {
     uint64_t h = 0;
     for (size_t i = 0; i < spec_tensors_count(file); i++) {
         const spec_tensor *x = spec_tensors_at(file, i);
-        h = hash_bytes(h, x->name, strlen(x->name) + 1);
-        h = hash_bytes(h, x->dim, sizeof x->dim);
-        h = hash_bytes(h ^ (uint64_t)x->type, x->data, x->bytes);
+        h = train_features_hash(h, x->name, strlen(x->name) + 1);
+        h = train_features_hash(h, x->dim, sizeof x->dim);
+        h = train_features_hash(h ^ (uint64_t)x->type, x->data, x->bytes);
     }
     return h;
 }

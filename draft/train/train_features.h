@@ -10,6 +10,11 @@
  *
  *     train_features_new(&f, target, &(train_features_options){1024, 3, taps}, alloc, &why)
  *     train_features_run(f, tokens, n, first, taps, hidden, &why)      for each window
+ *
+ * For many epochs the target may run once, and its rows be read from a file, as halves:
+ *
+ *     train_features_dump(f, "rows.safetensors", &source, &why)
+ *     train_features_use(f, "rows.safetensors", source.data, &why)
  */
 #ifndef TRAIN_FEATURES_H
 #define TRAIN_FEATURES_H
@@ -45,6 +50,32 @@ int train_features_run(train_features *f, const spec_token *tokens, size_t n, si
  */
 int train_features_loss(train_features *f, const spec_token *tokens, const spec_token *target, size_t n,
                         train_loss *loss, spec_message *why);
+
+/* ---- rows in a file ------------------------------------------------------ */
+
+typedef struct train_dump_source {
+    size_t n; /* windows */
+    /* Window i: returns how many tokens, of which the rows of those from *first on will be asked for.
+     * The tokens are borrowed until the next call. */
+    size_t (*window)(void *user, size_t i, const spec_token **tokens, size_t *first);
+    void *user;
+    uint64_t data;  /* stands for what the windows are of */
+    uint64_t limit; /* bytes: from the first window on whose rows would pass it, none are written */
+} train_dump_source;
+
+/*
+ * Writes rows of windows. The file appears whole or not at all. Errors of train_features_run; SPEC_ERR_INVALID
+ * (not a window within the limit; a number too large for halves), SPEC_ERR_IO, SPEC_ERR_NOMEM.
+ */
+int train_features_dump(train_features *f, const char *path, const train_dump_source *source,
+                        spec_message *why);
+
+/*
+ * From now on rows come from the file, where it has them; those of other windows are computed.
+ * Errors of spec_tensors_open; SPEC_ERR_CORRUPT (the checksum is wrong; no such file),
+ * SPEC_ERR_INVALID (of another target, other layers or other data; named). Then nothing has changed.
+ */
+int train_features_use(train_features *f, const char *path, uint64_t data, spec_message *why);
 
 /* ---- what the target is -------------------------------------------------- */
 
