@@ -97,13 +97,17 @@ static void attend(const eagle3 *e, size_t r, size_t h, double *p) {
     size_t d = s->head_dim, ldk = s->n_kv_heads * d, kv = h * s->n_kv_heads / s->n_heads * d;
     size_t first = r / e->seq * e->seq, n = r - first + 1 + e->step;
     const double *q = e->q + (r * s->n_heads + h) * d;
-    double *out = e->attn + (r * s->n_heads + h) * d, sum = 0.0;
+    double *out = e->attn + (r * s->n_heads + h) * d, sum = 0.0, most = -INFINITY;
     for (size_t i = 0; i < n; i++) {
         bool own = first + i > r;
         const double *key = own ? e->k[first + i - r] + r * ldk + kv : e->k[0] + (first + i) * ldk + kv;
         double score = 0.0;
         for (size_t j = 0; j < d; j++) score += q[j] * key[j];
-        p[i] = exp(score / sqrt((double)d));
+        p[i] = score / sqrt((double)d);
+        most = fmax(most, p[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        p[i] = exp(p[i] - most);
         sum += p[i];
     }
     for (size_t j = 0; j < d; j++) out[j] = 0.0;

@@ -200,6 +200,37 @@ static void test_differences_of_many_rows(void **state) {
     check_differences(&s, 8, 140, true, 40);
 }
 
+/* The loss alone, where it is the definition's within `most`. */
+static void check_loss(const eagle3_case *c, double sharp, double most) {
+    support_rng r = support_rng_new(support_seed(), 45);
+    train_eagle3 *m = eagle3_case_head(c, NULL);
+    train_check_random(&m->p, &r);
+    for (size_t i = 0; i < m->p.n_views; i++) {
+        const train_view *v = &m->p.view[i];
+        bool scores = strstr(v->name, "q_proj") || strstr(v->name, "k_proj");
+        for (size_t j = 0; j < v->rows * v->cols && scores; j++) m->p.value[v->offset + j] *= (float)sharp;
+    }
+    double *p = train_check_make(m->p.n, sizeof *p);
+    for (size_t i = 0; i < m->p.n; i++) p[i] = (double)m->p.value[i];
+    double got = eagle3_case_run(m, &c->batch, false, NULL);
+    double want = oracle_eagle3(m, p, &c->batch, NULL);
+    if (!(fabs(got / want - 1.0) < most)) fail_msg("%.9g, expected %.9g", got, want);
+    free(p);
+    train_eagle3_free(m);
+}
+
+/* Scores whose exponentials no float can hold; the target's logits given, of more rows than a block. */
+static void test_losses(void **state) {
+    (void)state;
+    eagle3_case c;
+    eagle3_case_make(&c, &small, 3, 9, false, 46);
+    check_loss(&c, 36.0, 1e-2);
+    eagle3_case_free(&c);
+    eagle3_case_make(&c, &small, 80, 14, false, 47);
+    check_loss(&c, 1.0, 2e-6);
+    eagle3_case_free(&c);
+}
+
 /* ---- draft vocabulary ---------------------------------------------------- */
 
 static void test_draft_vocab(void **state) {
@@ -365,9 +396,11 @@ static void test_nothing_counts(void **state) {
 static void test_nan_shows(void **state) {
     (void)state;
     train_eagle3_shape s = small;
-    s.draft_vocab = s.vocab; /* so that every row counts */
+    s.draft_vocab = s.vocab - 1; /* so that every row counts, but for token 0 */
     eagle3_case c;
     eagle3_case_make(&c, &s, 2, 6, true, 73);
+    for (size_t i = 0; i < s.draft_vocab; i++) c.kept[i] = (spec_token)i + 1;
+    for (size_t i = 0; i < s.dim; i++) c.output[i] = 0.0f;
     train_eagle3 *m = eagle3_case_head(&c, NULL);
     float *const from[] = {c.taps, c.hidden + small.dim, c.embedding + (size_t)c.tokens[1] * small.dim};
     for (size_t i = 0; i < m->p.n_views + 3; i++) {
@@ -473,13 +506,21 @@ static void test_refused_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recorded_steps), cmocka_unit_test(test_recorded_accumulation),
-        cmocka_unit_test(test_differences),    cmocka_unit_test(test_differences_of_many_rows),
-        cmocka_unit_test(test_draft_vocab),    cmocka_unit_test(test_same_inputs_same_bits),
-        cmocka_unit_test(test_it_learns),      cmocka_unit_test(test_times),
-        cmocka_unit_test(test_init),           cmocka_unit_test(test_nothing_counts),
-        cmocka_unit_test(test_nan_shows),      cmocka_unit_test(test_bad_sizes),
-        cmocka_unit_test(test_bad_batches),    cmocka_unit_test(test_refused_memory),
+        cmocka_unit_test(test_recorded_steps),
+        cmocka_unit_test(test_recorded_accumulation),
+        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_differences_of_many_rows),
+        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_draft_vocab),
+        cmocka_unit_test(test_same_inputs_same_bits),
+        cmocka_unit_test(test_it_learns),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_nothing_counts),
+        cmocka_unit_test(test_nan_shows),
+        cmocka_unit_test(test_bad_sizes),
+        cmocka_unit_test(test_bad_batches),
+        cmocka_unit_test(test_refused_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

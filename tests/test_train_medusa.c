@@ -179,6 +179,7 @@ static void test_it_learns(void **state) {
         hidden[i * 16 + (size_t)labels[i]] = 1.0f;
     }
     train_medusa *m = new_heads(&s, 64);
+    train_check_random(&m->p, &r); /* nothing stays of what was there */
     train_medusa_init(m, 1, target);
     double p[2 * (16 * 17 + 160)], parts[2], alone = 0.0;
     for (size_t i = 0; i < m->p.n; i++) p[i] = (double)m->p.value[i];
@@ -296,6 +297,8 @@ static void check_saved(const train_medusa *m, const medusa_case *b, const train
     same_losses(loss, b, path, most);
     spec_tensors *f;
     assert_int_equal(spec_tensors_open(&f, path, NULL, &why), 0);
+    assert_int_equal(spec_tensors_find(f, "0.0.linear.weight")->type, type);
+    assert_int_equal(spec_tensors_find(f, "0.0.linear.bias")->type, SPEC_TYPE_F32);
     const char *text;
     size_t n;
     assert_int_equal(spec_meta_string(spec_tensors_meta(f, "acc0"), 0, &text, &n), 0);

@@ -14,9 +14,9 @@
 
 /* ---- draft vocabulary ---------------------------------------------------- */
 
-static size_t at_least(const uint64_t *count, size_t vocab, uint64_t least) {
+static size_t more_than(const uint64_t *count, size_t vocab, uint64_t least) {
     size_t n = 0;
-    for (size_t i = 0; i < vocab; i++) n += count[i] >= least;
+    for (size_t i = 0; i < vocab; i++) n += count[i] > least;
     return n;
 }
 
@@ -24,9 +24,9 @@ void train_draft_vocab(const uint64_t *count, size_t vocab, size_t n, spec_token
     uint64_t low = 0; /* the largest number that n tokens reach, bit by bit */
     for (int bit = 63; bit >= 0; bit--) {
         uint64_t more = low | (uint64_t)1 << bit;
-        if (at_least(count, vocab, more) >= n) low = more;
+        if (more_than(count, vocab, more - 1) >= n) low = more;
     }
-    size_t above = low < UINT64_MAX ? at_least(count, vocab, low + 1) : 0, equal = n - above;
+    size_t equal = n - more_than(count, vocab, low);
     for (size_t i = 0, k = 0; k < n; i++) {
         if (count[i] < low || (count[i] == low && equal == 0)) continue;
         equal -= count[i] == low;

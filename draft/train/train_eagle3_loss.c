@@ -61,7 +61,7 @@ static void target_rows(void *arg, size_t begin, size_t end, unsigned thread) {
     const targets *t = arg;
     (void)thread;
     for (size_t a = t->first + begin; a < t->first + end; a++) {
-        if (a % t->b->seq && wanted(t->b, a - 1, 0)) target_row(t, a);
+        if (a > 0 && wanted(t->b, a - 1, 0)) target_row(t, a);
     }
 }
 
