@@ -27,6 +27,7 @@ typedef struct live_run {
     double speedup_total;            /* prompts included */
     double break_even;               /* cost of a step over one of plain decoding */
     bool identical;                  /* to plain decoding, in every repetition */
+    bool sampled;                    /* drafts are drawn: the text may be another of the same law */
     size_t differs_response, differs_at;
     enum { LIVE_REPLAY_NONE, LIVE_REPLAY_SAME, LIVE_REPLAY_DIFFERS } replay;
     const char *replay_note; /* why there was none, or what differs */

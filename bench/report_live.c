@@ -45,7 +45,7 @@ static void heading(const live *s, FILE *out) {
 }
 
 static const char *same_word(const live *s, const live_run *r) {
-    return r == s->run ? "-" : r->identical ? "yes" : "NO";
+    return r == s->run ? "-" : r->identical ? "yes" : r->sampled ? "law" : "NO";
 }
 
 static const char *replay_word(const live_run *r) {
@@ -150,7 +150,8 @@ static void legend(const live *s, FILE *out) {
             "          95%%: interval of it, by drawing the requests again\n"
             "tok/step  tokens per pass of the model; hit%%: steps with a draft; T1%%: of those,\n"
             "          first drafted token right\n"
-            "same      output equal to plain decoding's, token for token, in every round\n"
+            "same      output equal to plain decoding's, token for token, in every round;\n"
+            "          law: its drafts are drawn, and the text is another of the same law\n"
             "rep       replaying the record gives the same acceptance (-: not asked)\n"
             "kept%%     drafted tokens accepted; limit%%: of the tok/step that copying earlier\n"
             "          text could reach at best: %s\n"

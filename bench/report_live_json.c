@@ -39,7 +39,8 @@ static void speeds(jout *o, const live *s, const live_run *r) {
                  : jout_append(jout_append(json_array(), jout_value(r->speedup_ci95[0])),
                                jout_value(r->speedup_ci95[1])));
     jout_real(o, "speedup_with_prompts", r->speedup_total);
-    jout_bool(o, "identical", r->identical);
+    jout_put(o, "identical", r->sampled && !r->identical ? json_null() : json_boolean(r->identical));
+    jout_bool(o, "drafts_sampled", r->sampled);
     jout_put(o, "replay_agrees",
              r->replay == LIVE_REPLAY_NONE ? json_null() : json_boolean(r->replay == LIVE_REPLAY_SAME));
     jout_text(o, "replay_note", r->replay_note);

@@ -182,6 +182,27 @@ static void test_same_text(void **state) {
     "-d ngram-mod:n=2,min=1 -d random:vocab=512 --budget 8 -q --json - "
 
 /* The record, replayed by another command, gives every drafter all the figures that it had live. */
+/* Drafts that are drawn: another text of the same law is no fault; greedy decoding has one text. */
+static void test_drawn_drafts(void **state) {
+    (void)state;
+    cli_result r = cli_run("run -m @/m.gguf --prompts @/ask.jsonl --max-tokens 20 --repeat 1 --temp 1 "
+                           "-d model:@/m.gguf,mode=sample -d model:@/m.gguf,min_prob=0 --json @/drawn.json");
+    assert_int_equal(r.code, 0);
+    cli_lines_fit(r.out);
+    cli_has(r.out, " law ");
+    cli_has(r.out, " yes ");
+    cli_release(&r);
+    char *text = support_read_file(cli_at("drawn.json"), &(size_t){0});
+    cli_has(text, "\"identical\": null");
+    cli_has(text, "\"drafts_sampled\": true");
+    free(text);
+    r = cli_run("run -m @/m.gguf --prompts @/ask.jsonl --max-tokens 20 --repeat 1 "
+                "-d model:@/m.gguf,mode=sample");
+    assert_int_equal(r.code, 0);
+    cli_has(r.out, " yes    -");
+    cli_release(&r);
+}
+
 static void test_record_replays(void **state) {
     (void)state;
     static const char *const laws[] = {"", "--temp 0.8 --stop a", "--max-context 40 --ignore-eos"};
@@ -312,12 +333,12 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage),          cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_report),         cmocka_unit_test(test_same_text),
-        cmocka_unit_test(test_record_replays), cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_bad_prompts),    cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_foreign_corpus), cmocka_unit_test(test_own_files),
-        cmocka_unit_test(test_pipe),
+        cmocka_unit_test(test_usage),        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_report),       cmocka_unit_test(test_same_text),
+        cmocka_unit_test(test_drawn_drafts), cmocka_unit_test(test_record_replays),
+        cmocka_unit_test(test_ends),         cmocka_unit_test(test_bad_prompts),
+        cmocka_unit_test(test_left_out),     cmocka_unit_test(test_foreign_corpus),
+        cmocka_unit_test(test_own_files),    cmocka_unit_test(test_pipe),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }

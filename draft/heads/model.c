@@ -178,7 +178,7 @@ static bool within_budget(const lane *l, int32_t node) {
     const spec_tree *t = &l->r->draft;
     uint32_t before = 0;
     for (uint32_t i = 0; i < t->n; i++)
-        before += t->prob[i] > t->prob[node] || (t->prob[i] == t->prob[node] && i < (uint32_t)node);
+        before += t->prob[i] > t->prob[node] || (i < (uint32_t)node && t->prob[i] == t->prob[node]);
     return before < l->a->budget;
 }
 
