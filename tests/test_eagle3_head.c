@@ -401,10 +401,68 @@ static void test_pieces(void **state) {
     specp_eagle3_free(h);
 }
 
+/* ---- angles ------------------------------------------------------------------------ */
+
+/* As they are published for llama 3.1. */
+static double llama3(double f) {
+    double wave = 2 * acos(-1.0) / f, low = 8192 / 1.0, high = 8192 / 4.0;
+    if (wave < high) return f;
+    if (wave > low) return f / 8;
+    double smooth = (8192 / wave - 1) / (4 - 1);
+    return (1 - smooth) * f / 8 + smooth * f;
+}
+static double linear(double f) { return f / 2.5; }
+static double plain(double f) { return f; }
+
+static void test_scaling(void **state) {
+#define REST "\"low_freq_factor\": 1, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192"
+    static const struct {
+        const char *config;
+        double base, (*scaled)(double f);
+        const char *says; /* of a refusal */
+    } cases[] = {
+        {"\"rope_theta\": 500000, \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, " REST "}",
+         500000, llama3, NULL},
+        {"\"rope_parameters\": {\"rope_theta\": 500000, \"rope_type\": \"llama3\", \"factor\": 8, " REST "}",
+         500000, llama3, NULL},
+        {"\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.5}", 10000, linear, NULL},
+        {"\"rope_scaling\": {\"rope_type\": \"default\"}, \"rope_theta\": 30000", 30000, plain, NULL},
+        {"\"rope_scaling\": {\"type\": \"llama3\", " REST "}", 1, NULL, "rope_scaling.factor is missing"},
+        {"\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8}", 1, NULL, "low_freq_factor is missing"},
+        {"\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0.5}", 1, NULL, "is not a number from 1 to"},
+        {"\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+         "\"high_freq_factor\": 4, "
+         "\"original_max_position_embeddings\": 8192}",
+         1, NULL, "high_freq_factor 4 is not above low_freq_factor 4"},
+    };
+#undef REST
+    world *w = *state;
+    char beside[256], config[512];
+    eagle3_made m = {SIZES(24, 61, 3, 24, 2, 2, 64, 20, 61), .layer = "midlayer."};
+    eagle3_make(w->path, &m, &w->rng);
+    support_tmp_path(&w->tmp, "config.json", beside, sizeof beside);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int n = snprintf(config, sizeof config, "{%s}", cases[i].config);
+        support_write_file(beside, config, (size_t)n);
+        specp_eagle3_options o = eagle3_options_of(&m, w->team[0]);
+        specp_eagle3 *h = NULL;
+        spec_message why = {""};
+        int err = specp_eagle3_open(&h, w->path, &o, NULL, &why);
+        assert_int_equal(err, cases[i].says != NULL ? SPEC_ERR_CORRUPT : SPEC_OK);
+        if (err != SPEC_OK && strstr(why.text, cases[i].says) == NULL) fail_msg("%s", why.text);
+        for (size_t j = 0; j < 32 && err == SPEC_OK; j++) {
+            double want = cases[i].scaled(pow(cases[i].base, -(double)j / 32));
+            assert_true(fabs(h->freq[j] - want) <= 1e-14 * want);
+        }
+        specp_eagle3_free(h);
+    }
+    assert_int_equal(remove(beside), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded), cmocka_unit_test(test_oracle), cmocka_unit_test(test_invariance),
-        cmocka_unit_test(test_paths),    cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_paths),    cmocka_unit_test(test_pieces), cmocka_unit_test(test_scaling),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

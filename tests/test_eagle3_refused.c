@@ -255,10 +255,14 @@ static void test_metadata(void **state) {
         {{USUAL, .key = "norm_before_residual", .text = "True"}, CORRUPT, "is neither true nor false"},
         {{USUAL, .key = "hidden_act", .text = "gelu"},
          UNSUPPORTED,
-         "hidden_act is \"gelu\"; supported is silu"},
+         "hidden_act is not supported; supported is silu"},
         {{USUAL, .key = "rope_scaling.rope_type", .text = "yarn"},
          UNSUPPORTED,
-         "is \"yarn\"; supported is def"},
+         "type \"yarn\" is not supported"},
+        {{USUAL, .key = "rope_scaling.type", .text = "linear"}, CORRUPT, "rope_scaling.factor is missing"},
+        {{USUAL, .key = "rope_parameters.rope_type", .text = "llama3"},
+         CORRUPT,
+         "rope_scaling.factor is missing"},
     };
     world *w = *state;
     REFUSE(w, cases);

@@ -18,7 +18,6 @@
 
 #include "eagle3_internal.h"
 #include "head_file.h"
-#include "rope.h"
 
 static const char *const layer_parts[] = {
     "input_layernorm.weight",  "hidden_norm.weight",      "post_attention_layernorm.weight",
@@ -181,23 +180,10 @@ static int read_heads(specp_eagle3 *h, spec_message *why) {
 
 /* What the library does not compute. */
 static int check_variant(const specp_eagle3 *h, spec_message *why) {
-    static const struct {
-        const char *key, *only;
-    } fixed[] = {{"hidden_act", "silu"},
-                 {"rope_scaling.rope_type", "default"},
-                 {"rope_scaling.type", "default"},
-                 {"rope_parameters.rope_type", "default"}};
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
-        const spec_meta *m = specp_head_meta(h->file, fixed[i].key);
-        const char *s = "";
-        size_t n = 0;
-        if (m == NULL) continue;
-        (void)spec_meta_string(m, 0, &s, &n);
-        if (n != strlen(fixed[i].only) || memcmp(s, fixed[i].only, n) != 0)
-            return specp_head_fail(h->file, why, SPEC_ERR_UNSUPPORTED, "%s is \"%.*s\"; supported is %s",
-                                   m->key, n < 60 ? (int)n : 60, s, fixed[i].only);
-    }
-    return SPEC_OK;
+    const spec_meta *m = specp_head_meta(h->file, "hidden_act");
+    if (m == NULL || specp_head_is(m, "silu")) return SPEC_OK;
+    return specp_head_fail(h->file, why, SPEC_ERR_UNSUPPORTED, "%s is not supported; supported is silu",
+                           m->key);
 }
 
 static int read_sizes(specp_eagle3 *h, spec_message *why) {
@@ -405,19 +391,15 @@ static int allocate(specp_eagle3 *h, spec_message *why) {
 /* ---- opening ---------------------------------------------------------------------- */
 
 static int load(specp_eagle3 *h, const char *path, spec_message *why) {
-    double base = 10000.0;
     int err = spec_tensors_open(&h->file, path, &h->alloc, why);
     if (err == SPEC_OK) err = find_layout(h, why);
     if (err == SPEC_OK) err = read_sizes(h, why);
     if (err == SPEC_OK) err = read_vocabulary(h, why);
-    if (err == SPEC_OK) err = specp_head_real(h->file, "rope_parameters.rope_theta", 1.0, 1e15, &base, why);
-    if (err == SPEC_OK) err = specp_head_real(h->file, "rope_theta", 1.0, 1e15, &base, why);
     if (err == SPEC_OK) err = take_embedding(h, why);
     if (err == SPEC_OK) err = take_norms(h, why);
     if (err == SPEC_OK) err = take_matrices(h, why);
     if (err == SPEC_OK) err = allocate(h, why);
-    if (err == SPEC_OK) specp_rope_freqs(base, h->info.head_dim, h->freq);
-    return err;
+    return err == SPEC_OK ? specp_eagle3_read_rope(h, why) : err;
 }
 
 int specp_eagle3_open(specp_eagle3 **out, const char *path, const specp_eagle3_options *o,

@@ -29,6 +29,7 @@
  *
  *     num_attention_heads or head_dim      one must be there; num_key_value_heads follows
  *     rms_norm_eps, rope_theta             1e-6, 10000 where missing: never the target's
+ *     rope_scaling                         none, linear or llama3
  *     norm_before_residual                 false where missing
  *     eagle_aux_hidden_state_layer_ids     the layers whose input is the feature, 0..L: L is what
  *                                          follows the last one. Missing: 2, L / 2, L - 3

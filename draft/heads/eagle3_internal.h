@@ -3,6 +3,7 @@
  * eagle3_internal.h - an EAGLE-3 head from inside. Private to eagle3_*.c:
  *
  *   eagle3_head.c      file -> sizes, weights, memory of a pass
+ *   eagle3_rope.c      file -> angles
  *   eagle3_request.c   rows and nodes of a request
  *   eagle3_pass.c      the passes: stable rows, nodes
  *   eagle3_attn.c      attention
@@ -100,6 +101,9 @@ SPEC_MUST_CHECK int specp_eagle3_reserve_nodes(specp_eagle3_request *r, size_t n
 size_t specp_eagle3_depth(const specp_eagle3_request *r, size_t node);
 
 static inline bool specp_eagle3_reads_codes(const specp_matrix *m) { return m->form >= SPECP_FORM_W8; }
+
+/* Fills h->freq. SPEC_ERR_CORRUPT, SPEC_ERR_UNSUPPORTED. */
+SPEC_MUST_CHECK int specp_eagle3_read_rope(specp_eagle3 *h, spec_message *why);
 
 /* ---- eagle3_attn.c ----------------------------------------------------------------- */
 

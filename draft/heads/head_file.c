@@ -159,6 +159,11 @@ const spec_meta *specp_head_meta(const spec_tensors *f, const char *name) {
     return m;
 }
 
+bool specp_head_is(const spec_meta *m, const char *text) {
+    return m != NULL && m->kind == SPEC_META_STRING && m->n == strlen(text) &&
+           memcmp(m->value.s, text, (size_t)m->n) == 0;
+}
+
 #define MAX_NUMBERS 64
 
 static bool read_values(const spec_meta *m, double *out, size_t cap, size_t *n) {
@@ -214,15 +219,12 @@ int specp_head_size(const spec_tensors *f, const char *name, size_t low, size_t 
 
 int specp_head_flag(const spec_tensors *f, const char *name, bool *out, spec_message *why) {
     const spec_meta *m = specp_head_meta(f, name);
-    const char *s;
-    size_t n;
     int flag;
     if (m == NULL) return SPEC_OK;
     if (m->kind == SPEC_META_BOOL && spec_meta_bool(m, 0, &flag) == SPEC_OK)
         *out = flag != 0;
-    else if (m->kind == SPEC_META_STRING && spec_meta_string(m, 0, &s, &n) == SPEC_OK &&
-             ((n == 4 && memcmp(s, "true", n) == 0) || (n == 5 && memcmp(s, "false", n) == 0)))
-        *out = n == 4;
+    else if (specp_head_is(m, "true") || specp_head_is(m, "false"))
+        *out = specp_head_is(m, "true");
     else
         return specp_head_fail(f, why, SPEC_ERR_CORRUPT, "%s is neither true nor false", m->key);
     return SPEC_OK;

@@ -40,6 +40,8 @@ SPEC_MUST_CHECK int specp_head_vector(const spec_tensors *f, const char *name, s
  * within "eagle_config" and "transformer_layer_config". NULL: none.
  */
 const spec_meta *specp_head_meta(const spec_tensors *f, const char *name);
+/* Is it this text? m may be NULL. */
+bool specp_head_is(const spec_meta *m, const char *text);
 
 /*
  * Values, also of text, as safetensors' own metadata have it ("8", "true", "[1, 2]").

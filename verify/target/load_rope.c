@@ -14,16 +14,13 @@
 
 #include "load.h"
 
-#define TWO_PI       6.283185307179586
 #define LEAST_FACTOR 1e-3f /* no angle passes what rope.c can count in quarter turns */
 
 /* ---- scaling ---------------------------------------------------------------- */
 
 typedef struct scaling {
-    double factor; /* linear, llama3 */
-    bool llama3;   /* in config.json */
-    double low, high,
-        original; /* wavelengths above original / low are scaled, below original / high are not */
+    bool llama3;           /* in config.json */
+    specp_rope_llama3 how; /* linear: its factor alone */
 } scaling;
 
 static int unknown_scaling(const specp_loader *l, const spec_meta *type) {
@@ -36,8 +33,8 @@ static int read_gguf_scaling(const specp_loader *l, scaling *s) {
     const spec_meta *type = specp_load_meta(l, "rope.scaling.type");
     if (specp_load_is(type, 0, "none")) return SPEC_OK;
     if (type != NULL && !specp_load_is(type, 0, "linear")) return unknown_scaling(l, type);
-    int err = specp_load_real(l, "rope.scale_linear", 1e-6, 1e6, &s->factor); /* its name of old */
-    return err == SPEC_OK ? specp_load_real(l, "rope.scaling.factor", 1e-6, 1e6, &s->factor) : err;
+    int err = specp_load_real(l, "rope.scale_linear", 1e-6, 1e6, &s->how.factor); /* its name of old */
+    return err == SPEC_OK ? specp_load_real(l, "rope.scaling.factor", 1e-6, 1e6, &s->how.factor) : err;
 }
 
 /* The member `name` of config.json's object that holds the scaling: that has changed its name twice. */
@@ -67,24 +64,15 @@ static int read_hf_scaling(const specp_loader *l, scaling *s) {
     s->llama3 = specp_load_is(type, 0, "llama3");
     if (type == NULL || specp_load_is(type, 0, "default")) return SPEC_OK;
     if (!s->llama3 && !specp_load_is(type, 0, "linear")) return unknown_scaling(l, type);
-    int err = read_hf_real(l, "factor", &s->factor);
+    int err = read_hf_real(l, "factor", &s->how.factor);
     if (!s->llama3 || err != SPEC_OK) return err;
-    err = read_hf_real(l, "low_freq_factor", &s->low);
-    if (err == SPEC_OK) err = read_hf_real(l, "high_freq_factor", &s->high);
-    if (err == SPEC_OK) err = read_hf_real(l, "original_max_position_embeddings", &s->original);
-    if (err == SPEC_OK && s->high <= s->low)
+    err = read_hf_real(l, "low_freq_factor", &s->how.low);
+    if (err == SPEC_OK) err = read_hf_real(l, "high_freq_factor", &s->how.high);
+    if (err == SPEC_OK) err = read_hf_real(l, "original_max_position_embeddings", &s->how.original);
+    if (err == SPEC_OK && s->how.high <= s->how.low)
         return specp_load_fail(l, SPEC_ERR_CORRUPT, "high_freq_factor %g is not above low_freq_factor %g",
-                               s->high, s->low);
+                               s->how.high, s->how.low);
     return err;
-}
-
-/* llama 3's: short waves stay, long ones are stretched, those between in proportion. */
-static double llama3_frequency(const scaling *s, double freq) {
-    double turns = s->original * freq / TWO_PI; /* within the original context */
-    if (turns > s->high) return freq;
-    if (turns < s->low) return freq / s->factor;
-    double kept = (turns - s->low) / (s->high - s->low);
-    return (1.0 - kept) * freq / s->factor + kept * freq;
 }
 
 /* GGUF's llama 3: a tensor of divisors. */
@@ -149,7 +137,7 @@ static double *new_frequencies(const specp_loader *l, double base) {
 int specp_load_rope(specp_loader *l) {
     specp_model *m = l->m;
     double base = m->arch->rope_base, local = m->arch->local_rope_base;
-    scaling s = {.factor = 1.0};
+    scaling s = {.how.factor = 1.0};
     int err = read_rope_dim(l);
     if (err == SPEC_OK) err = read_base(l, &base, &local);
     if (err == SPEC_OK && l->layout == SPECP_LAYOUT_GGUF) err = read_gguf_scaling(l, &s);
@@ -161,7 +149,7 @@ int specp_load_rope(specp_loader *l) {
         return specp_load_no_memory(l);
     for (size_t j = 0; j < m->rope_dim / 2; j++)
         m->rope_freq[0][j] =
-            s.llama3 ? llama3_frequency(&s, m->rope_freq[0][j]) : m->rope_freq[0][j] / s.factor;
+            s.llama3 ? specp_rope_stretched(&s.how, m->rope_freq[0][j]) : m->rope_freq[0][j] / s.how.factor;
     return apply_factors(l, m->rope_freq[0]);
 }
 

@@ -67,6 +67,14 @@ void specp_rope_freqs(double base, size_t n_dim, double *freq) {
     for (size_t j = 0; j < n_dim / 2; j++) freq[j] = exponential(-(double)(2 * j) / (double)n_dim * log_base);
 }
 
+double specp_rope_stretched(const specp_rope_llama3 *s, double freq) {
+    double turns = s->original * freq / 6.283185307179586;
+    if (turns > s->high) return freq;
+    if (turns < s->low) return freq / s->factor;
+    double kept = (turns - s->low) / (s->high - s->low);
+    return (1.0 - kept) * freq / s->factor + kept * freq;
+}
+
 /* position * f modulo pi/2, within +-pi/4 and a little; the quadrant goes to *n. */
 static double reduced_angle(double position, double f, uint64_t *quadrant) {
     static const double p1 = 0x1.921fb54p+0, p2 = 0x1.10b46118p-30, p3 = 0x1.313198a2e0370p-61;
