@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls of a drafter that have to succeed, and runs: drafting.h. */
+/* What is told in drafting.h. */
 #include "drafting.h"
+
+#include <string.h>
 
 #define CAP 16
 
@@ -34,6 +36,85 @@ void drafting_ask(spec_drafter *d, uint64_t tenant, const spec_token *prompt, si
     assert_int_equal(spec_request_propose(r, NULL, t), 0);
     if (spec_tree_check(t, &why)) fail_msg("%s", why.text);
     spec_request_end(r);
+}
+
+/* ---- trees --------------------------------------------------------------- */
+
+void drafting_tree(spec_tree *t, uint32_t cap) { assert_int_equal(spec_tree_init(t, cap, 0, 0, NULL), 0); }
+
+uint32_t drafting_depth(const spec_tree *t) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        uint32_t depth = spec_tree_depth(t, (int32_t)i);
+        most = depth > most ? depth : most;
+    }
+    return most;
+}
+
+void drafting_assert_same(const spec_tree *draft, const spec_tree *want, spec_source source) {
+    spec_message why;
+    if (spec_tree_check(draft, &why)) fail_msg("%s", why.text);
+    assert_int_equal(draft->n, want->n);
+    assert_memory_equal(draft->token, want->token, draft->n * sizeof *draft->token);
+    assert_memory_equal(draft->parent, want->parent, draft->n * sizeof *draft->parent);
+    assert_memory_equal(draft->prob, want->prob, draft->n * sizeof *draft->prob);
+    for (uint32_t i = 0; i < draft->n; i++) assert_true(draft->source[i] == source && draft->q_row[i] == -1);
+}
+
+/* ---- opening ------------------------------------------------------------- */
+
+static int try_open(spec_drafter **out, const char *prefix, const char *rest, const spec_drafter_env *env,
+                    const spec_allocator *a, spec_message *why) {
+    char spec[512];
+    assert_true(snprintf(spec, sizeof spec, "%s%s", prefix, rest) < (int)sizeof spec);
+    return spec_drafter_open_env(out, spec, env, a, why);
+}
+
+spec_drafter *drafting_open_env(const char *prefix, const char *rest, const spec_drafter_env *env) {
+    spec_drafter *d = NULL;
+    spec_message why;
+    if (try_open(&d, prefix, rest, env, NULL, &why)) fail_msg("%s%s: %s", prefix, rest, why.text);
+    return d;
+}
+
+void drafting_check_cases(const char *prefix, const drafting_case *one, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        support_heap heap;
+        support_heap_init(&heap);
+        spec_allocator a = support_alloc(&heap);
+        for (int told = 0; told < 2; told++) {
+            spec_drafter *d = NULL;
+            spec_message why = {""};
+            assert_int_equal(try_open(&d, prefix, one[i].spec, one[i].env, &a, told ? &why : NULL),
+                             one[i].err);
+            if (told && !strstr(why.text, one[i].says)) fail_msg("%s: \"%s\"", one[i].spec, why.text);
+            assert_true((d == NULL) == (one[i].err != SPEC_OK));
+            spec_drafter_free(d);
+        }
+        support_heap_assert_clean(&heap);
+    }
+}
+
+void drafting_refuse_memory(const char *spec, const spec_drafter_env *env, const spec_request_info *info,
+                            int (*serve)(const void *world, spec_request *r), const void *world) {
+    for (size_t k = 0;; k++) {
+        support_heap heap;
+        support_heap_init(&heap);
+        support_heap_refuse(&heap, k, false);
+        spec_allocator a = support_alloc(&heap);
+        spec_drafter *d = NULL;
+        spec_request *r = NULL;
+        spec_message why;
+        int err = spec_drafter_open_env(&d, spec, env, &a, &why);
+        if (!err) err = spec_request_begin(d, info, &r);
+        if (!err) err = serve(world, r);
+        spec_request_end(r);
+        spec_drafter_free(d);
+        assert_int_equal(err, heap.refused ? SPEC_ERR_NOMEM : SPEC_OK);
+        support_heap_assert_clean(&heap);
+        if (!err) break;
+        assert_true(k < 1000);
+    }
 }
 
 /* ---- runs --------------------------------------------------------------- */

@@ -27,6 +27,34 @@ void drafting_say(spec_drafter *d, uint64_t tenant, const spec_token *tok, size_
 /* What a new request with that prompt is drafted, checked by spec_tree_check. */
 void drafting_ask(spec_drafter *d, uint64_t tenant, const spec_token *prompt, size_t n, spec_tree *t);
 
+/* ---- trees --------------------------------------------------------------- */
+
+void drafting_tree(spec_tree *t, uint32_t cap);
+uint32_t drafting_depth(const spec_tree *t);
+
+/* A head's draft, or another of most probable tokens of that source: valid, and the one wanted. */
+void drafting_assert_same(const spec_tree *draft, const spec_tree *want, spec_source source);
+
+/* ---- opening ------------------------------------------------------------- */
+
+/* Fails the test with the message when PREFIX and `rest`, as one text, do not open. */
+spec_drafter *drafting_open_env(const char *prefix, const char *rest, const spec_drafter_env *env);
+
+/* What comes of opening it, and what the message says. */
+typedef struct drafting_case {
+    const char *spec, *says;
+    int err;
+    const spec_drafter_env *env;
+} drafting_case;
+
+/* Opens the prefix and each of them as one text, with and without a message. */
+void drafting_check_cases(const char *prefix, const drafting_case *one, size_t n);
+
+/* Each allocation refused in turn, from opening to what `serve` does with a request: the error says
+ * so, and nothing leaks. */
+void drafting_refuse_memory(const char *spec, const spec_drafter_env *env, const spec_request_info *info,
+                            int (*serve)(const void *world, spec_request *r), const void *world);
+
 /* ---- runs --------------------------------------------------------------- */
 
 spec_token run_token(uint32_t run, size_t at);

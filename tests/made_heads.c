@@ -47,3 +47,27 @@ void made_medusa(const char *path, size_t heads, size_t hidden, size_t vocab, ui
     for (size_t i = 0; i < 3 * heads; i++) fill(w, &p[i], &rng);
     assert_int_equal(spec_writer_finish(w, &why), 0);
 }
+
+/* ---- a target ------------------------------------------------------------ */
+
+static void sizes(void *self, spec_lm_info *out) {
+    const bare_target *b = self;
+    out->dim = b->dim;
+    out->vocab = b->vocab;
+    out->n_layers = 4;
+    out->max_context = b->context;
+}
+
+int bare_target_embedding(void *self, spec_token token, float *out) {
+    bare_target *b = self;
+    int err = b->fails;
+    if (err) b->fails = 0; /* threads only read */
+    for (size_t i = 0; i < b->dim; i++) out[i] = (float)(((size_t)token * 7 + i * 13) % 11) * 0.1f - 0.5f;
+    return err;
+}
+
+spec_lm bare_target_lm(bare_target *b) {
+    static const spec_lm_ops ops = {
+        .version = SPEC_LM_OPS_V1, .info = sizes, .embedding = bare_target_embedding};
+    return (spec_lm){&ops, b};
+}

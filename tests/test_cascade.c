@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "spec_drafter.h"
+#include "drafting.h"
 #include "spy_drafter.h"
 
 typedef struct fixture {
@@ -173,36 +173,21 @@ static void test_texts(void **state) {
                                        "cascade:suffix:preset=arctic>pld:n_max=2,len=4,tau=0.5",
                                        "cascade:(union:suffix+pld)>ngram-cache,tau=1.5",
                                        "cascade:(cascade:pld>suffix,tau=3)>none,tau=1e0"};
-    static const struct {
-        const char *spec, *says;
-        int err;
-    } bad[] = {
-        {"cascade:pld", "'pld': expected two drafters with '>' between", SPEC_ERR_INVALID},
-        {"cascade:tau=1", "'tau=1': expected two drafters", SPEC_ERR_INVALID},
-        {"cascade:pld>", "a part is empty", SPEC_ERR_INVALID},
-        {"cascade:pld>none>none", "'none': expected at most 2", SPEC_ERR_INVALID},
-        {"cascade:pld>nine,tau=1", "drafter cascade: there is no drafter 'nine'", SPEC_ERR_NOT_FOUND},
-        {"cascade:pld>none,tau=-1", "option tau: '-1' is not a number from 0 to 4096", SPEC_ERR_INVALID},
-        {"cascade:pld>none,tau=nan", "'nan' is not a number", SPEC_ERR_INVALID},
-        {"cascade:pld>none,tau=1,tau=2", "option tau is given twice", SPEC_ERR_INVALID},
-        {"cascade:pld>pld,tau=1,len=2", "no option 'len', expected one of tau", SPEC_ERR_INVALID},
-        {"cascade:union:pld+pld>none", "'union:pld+pld': expected it in parentheses", SPEC_ERR_INVALID},
+    static const drafting_case bad[] = {
+        {"cascade:pld", "'pld': expected two drafters with '>' between", SPEC_ERR_INVALID, NULL},
+        {"cascade:tau=1", "'tau=1': expected two drafters", SPEC_ERR_INVALID, NULL},
+        {"cascade:pld>", "a part is empty", SPEC_ERR_INVALID, NULL},
+        {"cascade:pld>none>none", "'none': expected at most 2", SPEC_ERR_INVALID, NULL},
+        {"cascade:pld>nine,tau=1", "drafter cascade: there is no drafter 'nine'", SPEC_ERR_NOT_FOUND, NULL},
+        {"cascade:pld>none,tau=-1", "option tau: '-1' is not a number from 0 to 4096", SPEC_ERR_INVALID,
+         NULL},
+        {"cascade:pld>none,tau=nan", "'nan' is not a number", SPEC_ERR_INVALID, NULL},
+        {"cascade:pld>none,tau=1,tau=2", "option tau is given twice", SPEC_ERR_INVALID, NULL},
+        {"cascade:pld>pld,tau=1,len=2", "no option 'len', expected one of tau", SPEC_ERR_INVALID, NULL},
+        {"cascade:union:pld+pld>none", "'union:pld+pld': expected it in parentheses", SPEC_ERR_INVALID, NULL},
     };
-    spec_message why;
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        spec_drafter *d = NULL;
-        if (spec_drafter_open(&d, good[i], NULL, &why)) fail_msg("%s", why.text);
-        spec_drafter_free(d);
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        spec_drafter *d = NULL;
-        support_heap heap;
-        support_heap_init(&heap);
-        spec_allocator a = support_alloc(&heap);
-        assert_int_equal(spec_drafter_open(&d, bad[i].spec, &a, &why), bad[i].err);
-        if (!strstr(why.text, bad[i].says)) fail_msg("%s: \"%s\"", bad[i].spec, why.text);
-        support_heap_assert_clean(&heap);
-    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) spec_drafter_free(drafting_open(good[i], NULL));
+    drafting_check_cases("", bad, sizeof bad / sizeof *bad);
 }
 
 /* tau is heard: with 0 the first drafts alone, with much the second. */

@@ -12,6 +12,7 @@
 #include "drafting.h"
 #include "eagle3_tree.h"
 #include "eagle3_world.h"
+#include "made_heads.h"
 
 #define HIDDEN  20
 #define VOCAB   60
@@ -20,32 +21,10 @@
 #define ROW     (TAPS * HIDDEN)
 #define BUDGET  12
 
-/* A target that has sizes and embeddings, and nothing to run. */
-typedef struct bare {
-    size_t dim;
-    int fails; /* the next embedding */
-} bare;
-
-static void sizes(void *self, spec_lm_info *out) {
-    out->dim = ((bare *)self)->dim;
-    out->vocab = VOCAB;
-    out->n_layers = 4;
-    out->max_context = CONTEXT;
-}
-
-static int embedding(void *self, spec_token token, float *out) {
-    bare *b = self;
-    int err = b->fails;
-    b->fails = 0;
-    for (int i = 0; i < HIDDEN; i++) out[i] = (float)((token * 7 + i * 13) % 11) * 0.1f - 0.5f;
-    return err;
-}
-static const spec_lm_ops bare_ops = {.version = SPEC_LM_OPS_V1, .info = sizes, .embedding = embedding};
-
 typedef struct world {
     support_tmp tmp;
-    char path[200];
-    bare bare, odd;
+    char path[200], spec[210];
+    bare_target bare, odd;
     spec_lm target, other;
     spec_drafter_env env;
     /* the same head, asked directly */
@@ -68,13 +47,15 @@ static int set_up(void **state) {
     made.embed = false;
     made.layers = "[1, 2, 3]";
     eagle3_make(support_tmp_path(&w.tmp, "head", w.path, sizeof w.path), &made, &rng);
-    w.bare.dim = HIDDEN;
-    w.odd.dim = HIDDEN + 2;
-    w.target = (spec_lm){&bare_ops, &w.bare};
-    w.other = (spec_lm){&bare_ops, &w.odd};
+    snprintf(w.spec, sizeof w.spec, "eagle3:%s", w.path);
+    w.bare = (bare_target){HIDDEN, VOCAB, CONTEXT, 0};
+    w.odd = (bare_target){HIDDEN + 2, VOCAB, CONTEXT, 0};
+    w.target = bare_target_lm(&w.bare);
+    w.other = bare_target_lm(&w.odd);
     w.env = (spec_drafter_env){.size = sizeof w.env, .target = &w.target, .threads = 2};
     assert_int_equal(specp_team_new(&w.team, 1, NULL), 0);
-    const specp_eagle3_options o = {HIDDEN, VOCAB, 4, 100, SPECP_ISA_ALL, w.team, embedding, &w.bare};
+    const specp_eagle3_options o = {HIDDEN, VOCAB, 4, 100, SPECP_ISA_ALL, w.team, bare_target_embedding,
+                                    &w.bare};
     if (specp_eagle3_open(&w.head, w.path, &o, NULL, &why)) fail_msg("%s", why.text);
     if (specp_eagle3_trees_new(&w.trees, w.head, &tree, NULL, &why)) fail_msg("%s", why.text);
     for (size_t i = 0; i < sizeof w.taps / sizeof *w.taps; i++)
@@ -90,15 +71,6 @@ static int tear_down(void **state) {
     specp_team_free(w->team);
     support_tmp_remove(&w->tmp);
     return 0;
-}
-
-static spec_drafter *open_drafter(const world *w, const char *options) {
-    char spec[512];
-    spec_message why;
-    spec_drafter *d = NULL;
-    snprintf(spec, sizeof spec, "eagle3:%s%s", w->path, options);
-    if (spec_drafter_open_env(&d, spec, &w->env, NULL, &why)) fail_msg("%s", why.text);
-    return d;
 }
 
 /* ---- an engine ------------------------------------------------------------ */
@@ -186,26 +158,14 @@ static void expect(const played *p, spec_tree *out) {
     specp_eagle3_request_free(q);
 }
 
-static void make_tree(spec_tree *t) { assert_int_equal(spec_tree_init(t, BUDGET, 0, 0, NULL), 0); }
-
-static void assert_same(const spec_tree *a, const spec_tree *b) {
-    spec_message why;
-    if (spec_tree_check(a, &why)) fail_msg("%s", why.text);
-    assert_int_equal(a->n, b->n);
-    assert_memory_equal(a->token, b->token, a->n * sizeof *a->token);
-    assert_memory_equal(a->parent, b->parent, a->n * sizeof *a->parent);
-    assert_memory_equal(a->prob, b->prob, a->n * sizeof *a->prob);
-    for (uint32_t i = 0; i < a->n; i++) assert_true(a->source[i] == SPEC_SOURCE_HEAD && a->q_row[i] == -1);
-}
-
 /* Whether there is a draft, and that it is the right one. */
 static bool check(const played *p) {
     spec_tree t, want;
-    make_tree(&t);
-    make_tree(&want);
+    drafting_tree(&t, BUDGET);
+    drafting_tree(&want, BUDGET);
     assert_int_equal(spec_request_propose(p->r, NULL, &t), 0);
     expect(p, &want);
-    assert_same(&t, &want);
+    drafting_assert_same(&t, &want, SPEC_SOURCE_HEAD);
     bool drafted = t.n > 0;
     spec_tree_release(&t, NULL);
     spec_tree_release(&want, NULL);
@@ -217,7 +177,7 @@ static bool check(const played *p) {
 static void test_an_engine_as_ours(void **state) {
     const world *w = *state;
     support_rng rng = support_rng_new(support_seed(), 2);
-    spec_drafter *d = open_drafter(w, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     played p;
     begin(&p, w, d, &rng, 9);
     assert_false(check(&p));
@@ -236,7 +196,7 @@ static void test_an_engine_as_ours(void **state) {
 static void test_the_row_of_the_prompts_end(void **state) {
     const world *w = *state;
     support_rng rng = support_rng_new(support_seed(), 3);
-    spec_drafter *d = open_drafter(w, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     played p;
     begin(&p, w, d, &rng, 9);
     report_prompt(&p, 0, 9);
@@ -265,7 +225,7 @@ static void test_the_row_of_the_prompts_end(void **state) {
 static void test_reports_in_pieces(void **state) {
     const world *w = *state;
     support_rng rng = support_rng_new(support_seed(), 4);
-    spec_drafter *d = open_drafter(w, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     size_t drafts = 0, none = 0;
     for (int round = 0; round < 60; round++) {
         played p;
@@ -297,23 +257,23 @@ static void test_reports_in_pieces(void **state) {
 static void test_batches(void **state) {
     const world *w = *state;
     support_rng rng = support_rng_new(support_seed(), 5);
-    spec_drafter *d = open_drafter(w, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     static played p[N_BATCH];
     spec_request *r[N_BATCH];
     spec_tree tree[N_BATCH], *t[N_BATCH], want;
-    make_tree(&want);
+    drafting_tree(&want, BUDGET);
     for (size_t i = 0; i < N_BATCH; i++) {
         begin(&p[i], w, d, &rng, 3 + i);
         if (i % 4 != 2) report_prompt(&p[i], 0, 2 + i);
         r[i] = p[i].r;
         t[i] = &tree[i];
-        make_tree(t[i]);
+        drafting_tree(t[i], BUDGET);
     }
     for (int round = 0; round < 10; round++) {
         assert_int_equal(spec_request_propose_batch(r, NULL, t, N_BATCH), 0);
         for (size_t i = 0; i < N_BATCH; i++) {
             expect(&p[i], &want);
-            assert_same(t[i], &want);
+            drafting_assert_same(t[i], &want, SPEC_SOURCE_HEAD);
             if (support_rng_chance(&rng, 0.8)) {
                 size_t n = support_rng_below(&rng, 4);
                 step(&p[i], &rng, n, n + 1, true, true);
@@ -332,10 +292,10 @@ static void test_batches(void **state) {
 static void test_the_end_of_the_context(void **state) {
     const world *w = *state;
     support_rng rng = support_rng_new(support_seed(), 6);
-    spec_drafter *d = open_drafter(w, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     played p;
     spec_tree t;
-    make_tree(&t);
+    drafting_tree(&t, BUDGET);
     begin(&p, w, d, &rng, 5);
     report_prompt(&p, 0, 4);
     while (p.n < CONTEXT + 1) step(&p, &rng, 0, 1, true, false);
@@ -353,10 +313,10 @@ static void test_the_end_of_the_context(void **state) {
 static void test_a_failing_embedding(void **state) {
     world *w = *state;
     support_rng rng = support_rng_new(support_seed(), 7);
-    spec_drafter *d = open_drafter(w, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     played p;
     spec_tree t;
-    make_tree(&t);
+    drafting_tree(&t, BUDGET);
     begin(&p, w, d, &rng, 5);
     report_prompt(&p, 0, 4);
     w->bare.fails = SPEC_ERR_IO;
@@ -376,9 +336,9 @@ static void test_options_and_needs(void **state) {
         uint32_t n, depth; /* 0: any */
     } one[] = {{",k=1,depth=4", 4, 4}, {",nodes=5", 5, 0}, {",depth=1,k=3", 3, 1}, {"", BUDGET, 0}};
     spec_tree t;
-    make_tree(&t);
+    drafting_tree(&t, BUDGET);
     for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
-        spec_drafter *d = open_drafter(w, one[i].options);
+        spec_drafter *d = drafting_open_env(w->spec, one[i].options, &w->env);
         spec_needs n;
         spec_drafter_needs(d, &n);
         assert_true(n.n_taps == 3 && n.prompt_taps && !n.top_k && !n.q_rows);
@@ -391,12 +351,7 @@ static void test_options_and_needs(void **state) {
         report_prompt(&p, 0, 4);
         assert_int_equal(spec_request_propose(p.r, NULL, &t), 0);
         assert_int_equal(t.n, one[i].n);
-        uint32_t depth = 0;
-        for (uint32_t k = 0; k < t.n; k++) {
-            uint32_t deep = spec_tree_depth(&t, (int32_t)k);
-            depth = deep > depth ? deep : depth;
-        }
-        assert_true(!one[i].depth || depth == one[i].depth);
+        assert_true(!one[i].depth || drafting_depth(&t) == one[i].depth);
         spec_request_end(p.r);
         spec_drafter_free(d);
     }
@@ -407,60 +362,35 @@ static void test_refused(void **state) {
     world *w = *state;
     const spec_drafter_env bare_env = {.size = sizeof bare_env};
     const spec_drafter_env odd = {.size = sizeof odd, .target = &w->other, .threads = 1};
-    const struct {
-        const char *options;
-        const spec_drafter_env *env;
-        int err;
-        const char *says;
-    } one[] = {
-        {"", &bare_env, SPEC_ERR_STATE, "target"},         {"", &odd, SPEC_ERR_INVALID, "22"},
-        {".not", &w->env, SPEC_ERR_NOT_FOUND, "head.not"}, {",k=0", &w->env, SPEC_ERR_INVALID, "k"},
-        {",depth=99", &w->env, SPEC_ERR_INVALID, "depth"}, {",nodes=x", &w->env, SPEC_ERR_INVALID, "nodes"},
+    const drafting_case one[] = {
+        {"", "target", SPEC_ERR_STATE, &bare_env},         {"", "22", SPEC_ERR_INVALID, &odd},
+        {".not", "head.not", SPEC_ERR_NOT_FOUND, &w->env}, {",k=0", "k", SPEC_ERR_INVALID, &w->env},
+        {",depth=99", "depth", SPEC_ERR_INVALID, &w->env}, {",nodes=x", "nodes", SPEC_ERR_INVALID, &w->env},
     };
-    for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
-        spec_drafter *d = NULL;
-        spec_message why = {""};
-        char spec[512];
-        snprintf(spec, sizeof spec, "eagle3:%s%s", w->path, one[i].options);
-        assert_int_equal(spec_drafter_open_env(&d, spec, one[i].env, NULL, &why), one[i].err);
-        if (!strstr(why.text, one[i].says)) fail_msg("%s: %s", one[i].options, why.text);
+    drafting_check_cases(w->spec, one, sizeof one / sizeof *one);
+}
+
+static int serve(const void *world_, spec_request *r) {
+    const world *w = world_;
+    const spec_outcome o = {
+        .size = sizeof o, .n_rows = 2, .n_taps = TAPS, .hidden_dim = HIDDEN, .hidden = w->taps};
+    spec_tree t;
+    drafting_tree(&t, BUDGET);
+    int err = spec_request_observe(r, &o);
+    if (!err) {
+        err = spec_request_propose(r, NULL, &t);
+        if (err) assert_int_equal(spec_request_propose(r, NULL, &t), 0); /* nothing was lost */
+        assert_int_equal(t.n, BUDGET);
     }
+    spec_tree_release(&t, NULL);
+    return err;
 }
 
 static void test_refused_memory(void **state) {
     const world *w = *state;
-    char spec[512];
-    spec_tree t;
-    make_tree(&t);
-    snprintf(spec, sizeof spec, "eagle3:%s", w->path);
-    for (size_t k = 0;; k++) {
-        support_heap heap;
-        support_heap_init(&heap);
-        support_heap_refuse(&heap, k, false);
-        spec_allocator a = support_alloc(&heap);
-        const spec_token prompt[] = {1, 2, 3};
-        const spec_request_info info = {.size = sizeof info, .prompt = prompt, .n_prompt = 3};
-        const spec_outcome o = {
-            .size = sizeof o, .n_rows = 2, .n_taps = TAPS, .hidden_dim = HIDDEN, .hidden = w->taps};
-        spec_drafter *d = NULL;
-        spec_request *r = NULL;
-        spec_message why;
-        int err = spec_drafter_open_env(&d, spec, &w->env, &a, &why);
-        if (!err) err = spec_request_begin(d, &info, &r);
-        if (!err) err = spec_request_observe(r, &o);
-        if (!err) {
-            err = spec_request_propose(r, NULL, &t);
-            if (err) assert_int_equal(spec_request_propose(r, NULL, &t), 0); /* nothing was lost */
-            assert_int_equal(t.n, BUDGET);
-        }
-        spec_request_end(r);
-        spec_drafter_free(d);
-        assert_int_equal(err, heap.refused ? SPEC_ERR_NOMEM : SPEC_OK);
-        support_heap_assert_clean(&heap);
-        if (!err) break;
-        assert_true(k < 1000);
-    }
-    spec_tree_release(&t, NULL);
+    const spec_token prompt[] = {1, 2, 3};
+    const spec_request_info info = {.size = sizeof info, .prompt = prompt, .n_prompt = 3};
+    drafting_refuse_memory(w->spec, &w->env, &info, serve, w);
 }
 
 int main(void) {

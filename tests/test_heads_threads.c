@@ -9,8 +9,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "drafting.h"
 #include "eagle3_world.h"
+#include "drafting.h"
 #include "made_heads.h"
 #include "specp.h"
 
@@ -20,22 +20,6 @@
 #define HIDDEN     20
 #define VOCAB      60
 #define MOST_TAPS  4
-
-static void sizes(void *self, spec_lm_info *out) {
-    (void)self;
-    out->dim = HIDDEN;
-    out->vocab = VOCAB;
-    out->n_layers = 4;
-    out->max_context = 100;
-}
-
-static int embedding(void *self, spec_token token, float *out) {
-    (void)self;
-    for (int i = 0; i < HIDDEN; i++) out[i] = (float)((token * 7 + i * 13) % 11) * 0.1f - 0.5f;
-    return SPEC_OK;
-}
-
-static const spec_lm_ops ops = {.version = SPEC_LM_OPS_V1, .info = sizes, .embedding = embedding};
 
 typedef struct worker {
     spec_drafter *d;
@@ -145,7 +129,8 @@ static void test_heads(void **state) {
     support_rng rng = support_rng_new(1, 99);
     char medusa[200], eagle3[200], spec[1000];
     eagle3_made made = eagle3_usual;
-    const spec_lm target = {&ops, NULL};
+    bare_target bare = {HIDDEN, VOCAB, 100, 0};
+    const spec_lm target = bare_target_lm(&bare);
     const spec_drafter_env env = {.size = sizeof env, .target = &target, .threads = 2};
     made.target = made.hidden = HIDDEN;
     made.vocab = VOCAB;

@@ -18,19 +18,12 @@
 #define VOCAB  37
 #define N_ROWS 200
 
-/* A target that has sizes, and nothing to run. */
-static void sizes(void *self, spec_lm_info *out) {
-    out->dim = *(const size_t *)self;
-    out->vocab = VOCAB;
-}
-static const spec_lm_ops bare_ops = {.version = SPEC_LM_OPS_V1, .info = sizes};
-
 typedef struct world {
     support_tmp tmp;
-    char path[200], chosen[200];
+    char path[200], spec[210], chosen[210];
     specp_team *team;
     specp_medusa_heads *heads;
-    size_t dim, odd_dim;
+    bare_target bare, odd;
     spec_lm target, other;
     spec_drafter_env env;
     float rows[N_ROWS * HIDDEN];
@@ -40,17 +33,20 @@ static int set_up(void **state) {
     static world w;
     support_rng rng = support_rng_new(support_seed(), 1);
     spec_message why;
+    char path[200];
     support_tmp_make(&w.tmp);
     made_medusa(support_tmp_path(&w.tmp, "heads", w.path, sizeof w.path), HEADS, HIDDEN, VOCAB, 1, NULL);
-    made_medusa(support_tmp_path(&w.tmp, "chosen", w.chosen, sizeof w.chosen), HEADS, HIDDEN, VOCAB, 1,
-                "0/2/02/00");
+    snprintf(w.spec, sizeof w.spec, "medusa:%s", w.path);
+    support_tmp_path(&w.tmp, "chosen", path, sizeof path);
+    made_medusa(path, HEADS, HIDDEN, VOCAB, 1, "0/2/02/00");
+    snprintf(w.chosen, sizeof w.chosen, "medusa:%s", path);
     assert_int_equal(specp_team_new(&w.team, 1, NULL), 0);
     const specp_medusa_options o = {HIDDEN, VOCAB, 1, SPECP_ISA_ALL, w.team};
     if (specp_medusa_heads_open(&w.heads, w.path, &o, NULL, &why)) fail_msg("%s", why.text);
-    w.dim = HIDDEN;
-    w.odd_dim = HIDDEN + 1;
-    w.target = (spec_lm){&bare_ops, &w.dim};
-    w.other = (spec_lm){&bare_ops, &w.odd_dim};
+    w.bare = (bare_target){.dim = HIDDEN, .vocab = VOCAB};
+    w.odd = (bare_target){.dim = HIDDEN + 1, .vocab = VOCAB};
+    w.target = bare_target_lm(&w.bare);
+    w.other = bare_target_lm(&w.odd);
     w.env = (spec_drafter_env){.size = sizeof w.env, .target = &w.target, .threads = 2};
     for (size_t i = 0; i < N_ROWS * HIDDEN; i++) w.rows[i] = (float)(support_rng_unit(&rng) * 4 - 2);
     *state = &w;
@@ -63,15 +59,6 @@ static int tear_down(void **state) {
     specp_team_free(w->team);
     support_tmp_remove(&w->tmp);
     return 0;
-}
-
-static spec_drafter *open_drafter(const world *w, const char *file, const char *options) {
-    char spec[512];
-    spec_message why;
-    spec_drafter *d = NULL;
-    snprintf(spec, sizeof spec, "medusa:%s%s", file, options);
-    if (spec_drafter_open_env(&d, spec, &w->env, NULL, &why)) fail_msg("%s", why.text);
-    return d;
 }
 
 /* ---- the drafts expected -------------------------------------------------- */
@@ -88,16 +75,6 @@ static void guess(specp_medusa_tree *t, size_t nodes) {
     spec_message why;
     if (specp_medusa_tree_guess(t, HEADS, 10, nodes, NULL, &why)) fail_msg("%s", why.text);
 }
-
-static void assert_same(const spec_tree *a, const spec_tree *b) {
-    assert_int_equal(a->n, b->n);
-    assert_memory_equal(a->token, b->token, a->n * sizeof *a->token);
-    assert_memory_equal(a->parent, b->parent, a->n * sizeof *a->parent);
-    assert_memory_equal(a->prob, b->prob, a->n * sizeof *a->prob);
-    for (uint32_t i = 0; i < a->n; i++) assert_true(a->source[i] == SPEC_SOURCE_HEAD && a->q_row[i] == -1);
-}
-
-static void make_tree(spec_tree *t, uint32_t cap) { assert_int_equal(spec_tree_init(t, cap, 0, 0, NULL), 0); }
 
 static void propose(spec_request *r, uint32_t budget, uint32_t depth, spec_tree *t) {
     const spec_propose_args a = {.size = sizeof a, .budget = budget, .max_depth = depth};
@@ -125,20 +102,20 @@ static void test_which_row(void **state) {
     const world *w = *state;
     const spec_token prompt[] = {4, 5, 6}, committed[] = {7, 8, 9, 1};
     const uint8_t accepted[] = {0, 1, 0, 1, 1};
-    spec_drafter *d = open_drafter(w, w->path, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     spec_request *r = drafting_begin(d, 0, prompt, 3);
     specp_medusa_tree shape;
     spec_tree t, want, verified;
     guess(&shape, 64);
-    make_tree(&t, 64);
-    make_tree(&want, 64);
-    make_tree(&verified, 5);
+    drafting_tree(&t, 64);
+    drafting_tree(&want, 64);
+    drafting_tree(&verified, 5);
     propose(r, 0, 0, &t);
     assert_int_equal(t.n, 0); /* nothing is known */
     step(w, r, 3);
     propose(r, 0, 0, &t);
     expect(w, &shape, 3, &want);
-    assert_same(&t, &want);
+    drafting_assert_same(&t, &want, SPEC_SOURCE_HEAD);
     assert_true(t.n == 64 && t.score == want.score);
     /* 6 . { 2, 7 { 3, 8 { 9 } } }: 7 8 9 are right, then 1 */
     spec_tree_add(&verified, -1, 2, 0.5f, 0);
@@ -158,12 +135,12 @@ static void test_which_row(void **state) {
     assert_int_equal(spec_request_observe(r, &o), 0);
     propose(r, 0, 0, &t);
     expect(w, &shape, 5, &want); /* node 4, the token 9 */
-    assert_same(&t, &want);
+    drafting_assert_same(&t, &want, SPEC_SOURCE_HEAD);
     o.n_committed = 2; /* the text was cut behind 7 8: the row of 7, node 1 */
     assert_int_equal(spec_request_observe(r, &o), 0);
     propose(r, 0, 0, &t);
     expect(w, &shape, 2, &want);
-    assert_same(&t, &want);
+    drafting_assert_same(&t, &want, SPEC_SOURCE_HEAD);
     o.n_rows = 0; /* tokens without rows */
     assert_int_equal(spec_request_observe(r, &o), 0);
     propose(r, 0, 0, &t);
@@ -198,12 +175,12 @@ static void test_reports_on_the_prompt(void **state) {
         size_t first, n;
         long row; /* -1: no draft */
     } report[] = {{0, 2, 1}, {0, 3, 1}, {1, 1, 0}, {0, 1, -1}, {2, 1, -1}};
-    spec_drafter *d = open_drafter(w, w->path, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     specp_medusa_tree shape;
     spec_tree t, want;
     guess(&shape, 64);
-    make_tree(&t, 64);
-    make_tree(&want, 64);
+    drafting_tree(&t, 64);
+    drafting_tree(&want, 64);
     for (size_t i = 0; i < sizeof report / sizeof *report; i++) {
         spec_request *r = drafting_begin(d, 0, prompt, 3);
         spec_outcome o = {.size = sizeof o,
@@ -216,7 +193,7 @@ static void test_reports_on_the_prompt(void **state) {
         propose(r, 0, 0, &t);
         spec_tree_clear(&want);
         if (report[i].row >= 0) expect(w, &shape, (size_t)report[i].row, &want);
-        assert_same(&t, &want);
+        drafting_assert_same(&t, &want, SPEC_SOURCE_HEAD);
         spec_request_end(r);
     }
     spec_drafter_free(d);
@@ -234,17 +211,14 @@ static void test_trees(void **state) {
     } one[] = {{"", false, 64, 3},         {",nodes=5", false, 5, 0}, {"", true, 4, 2},
                {",tree=0/00", true, 2, 2}, {",tree=9", false, 1, 1},  {",tree=000/0/00", false, 3, 3}};
     spec_tree t;
-    make_tree(&t, 100);
+    drafting_tree(&t, 100);
     for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
-        spec_drafter *d = open_drafter(w, one[i].chosen ? w->chosen : w->path, one[i].options);
+        spec_drafter *d = drafting_open_env(one[i].chosen ? w->chosen : w->spec, one[i].options, &w->env);
         spec_request *r = drafting_begin(d, 0, NULL, 0);
         step(w, r, i);
         propose(r, 0, 0, &t);
-        uint32_t depth = 0;
-        for (uint32_t k = 0; k < t.n; k++)
-            if (spec_tree_depth(&t, (int32_t)k) > depth) depth = spec_tree_depth(&t, (int32_t)k);
         assert_int_equal(t.n, one[i].n);
-        if (one[i].depth) assert_int_equal(depth, one[i].depth);
+        if (one[i].depth) assert_int_equal(drafting_depth(&t), one[i].depth);
         spec_request_end(r);
         spec_drafter_free(d);
     }
@@ -254,11 +228,11 @@ static void test_trees(void **state) {
 /* Within a budget and a depth the most probable nodes are kept, in their order. */
 static void test_limits(void **state) {
     const world *w = *state;
-    spec_drafter *d = open_drafter(w, w->path, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     spec_request *r = drafting_begin(d, 0, NULL, 0);
     spec_tree all, t;
-    make_tree(&all, 64);
-    make_tree(&t, 40);
+    drafting_tree(&all, 64);
+    drafting_tree(&t, 40);
     step(w, r, 11);
     propose(r, 0, 0, &all);
     for (uint32_t depth = 1; depth <= 3; depth++)
@@ -291,14 +265,14 @@ static void test_limits(void **state) {
 
 static void test_batches(void **state) {
     const world *w = *state;
-    spec_drafter *d = open_drafter(w, w->path, ",nodes=12");
+    spec_drafter *d = drafting_open_env(w->spec, ",nodes=12", &w->env);
     static spec_request *r[N_BATCH];
     static spec_tree tree[N_BATCH], *t[N_BATCH];
     spec_tree alone;
-    make_tree(&alone, 12);
+    drafting_tree(&alone, 12);
     for (size_t i = 0; i < N_BATCH; i++) {
         r[i] = drafting_begin(d, 0, NULL, 0);
-        make_tree(&tree[i], 12);
+        drafting_tree(&tree[i], 12);
         t[i] = &tree[i];
         if (i % 7 != 3) step(w, r[i], i);
     }
@@ -306,7 +280,7 @@ static void test_batches(void **state) {
     for (size_t i = 0; i < N_BATCH; i++) {
         propose(r[i], 0, 0, &alone);
         assert_int_equal(alone.n, i % 7 != 3 ? 12 : 0);
-        assert_same(&tree[i], &alone);
+        drafting_assert_same(&tree[i], &alone, SPEC_SOURCE_HEAD);
         spec_tree_release(&tree[i], NULL);
         spec_request_end(r[i]);
     }
@@ -316,7 +290,7 @@ static void test_batches(void **state) {
 
 static void test_needs(void **state) {
     const world *w = *state;
-    spec_drafter *d = open_drafter(w, w->path, "");
+    spec_drafter *d = drafting_open_env(w->spec, "", &w->env);
     spec_needs n;
     spec_drafter_stats s;
     spec_drafter_needs(d, &n);
@@ -330,66 +304,37 @@ static void test_refused(void **state) {
     world *w = *state;
     const spec_drafter_env bare = {.size = sizeof bare};
     const spec_drafter_env odd = {.size = sizeof odd, .target = &w->other, .threads = 1};
-    const struct {
-        const char *options;
-        const spec_drafter_env *env;
-        int err;
-        const char *says;
-    } one[] = {
-        {"", &bare, SPEC_ERR_STATE, "target"},
-        {"", NULL, SPEC_ERR_STATE, "specbench run"},
-        {"", &odd, SPEC_ERR_INVALID, "21"},
-        {".not", &w->env, SPEC_ERR_NOT_FOUND, "heads.not"},
-        {",nodes=0", &w->env, SPEC_ERR_INVALID, "nodes"},
-        {",tree=1", &w->env, SPEC_OK, ""},
-        {",tree=0/x", &w->env, SPEC_ERR_INVALID, "'x'"},
-        {",tree=0/", &w->env, SPEC_ERR_INVALID, "path 1"},
-        {",tree=00", &w->env, SPEC_ERR_INVALID, "tree"},
-        {",tree=0/00/000/0000", &w->env, SPEC_ERR_INVALID, "4 heads"},
-        {",tree=0/0", &w->env, SPEC_ERR_INVALID, "tree"},
-        {",depth=3", &w->env, SPEC_ERR_INVALID, "depth"},
+    const drafting_case one[] = {
+        {"", "target", SPEC_ERR_STATE, &bare},
+        {"", "specbench run", SPEC_ERR_STATE, NULL},
+        {"", "21", SPEC_ERR_INVALID, &odd},
+        {".not", "heads.not", SPEC_ERR_NOT_FOUND, &w->env},
+        {",nodes=0", "nodes", SPEC_ERR_INVALID, &w->env},
+        {",tree=1", "", SPEC_OK, &w->env},
+        {",tree=0/x", "'x'", SPEC_ERR_INVALID, &w->env},
+        {",tree=0/", "path 1", SPEC_ERR_INVALID, &w->env},
+        {",tree=00", "tree", SPEC_ERR_INVALID, &w->env},
+        {",tree=0/00/000/0000", "4 heads", SPEC_ERR_INVALID, &w->env},
+        {",tree=0/0", "tree", SPEC_ERR_INVALID, &w->env},
+        {",depth=3", "depth", SPEC_ERR_INVALID, &w->env},
     };
-    for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
-        spec_drafter *d = NULL;
-        spec_message why = {""};
-        char spec[512];
-        snprintf(spec, sizeof spec, "medusa:%s%s", w->path, one[i].options);
-        assert_int_equal(spec_drafter_open_env(&d, spec, one[i].env, NULL, &why), one[i].err);
-        if (!strstr(why.text, one[i].says)) fail_msg("%s: %s", one[i].options, why.text);
-        spec_drafter_free(d);
-    }
+    drafting_check_cases(w->spec, one, sizeof one / sizeof *one);
+}
+
+static int serve(const void *world_, spec_request *r) {
+    spec_tree t;
+    drafting_tree(&t, 8);
+    step(world_, r, 1);
+    propose(r, 0, 0, &t);
+    assert_int_equal(t.n, 8);
+    spec_tree_release(&t, NULL);
+    return SPEC_OK;
 }
 
 static void test_refused_memory(void **state) {
     const world *w = *state;
-    char spec[512];
-    spec_tree t;
-    make_tree(&t, 8);
-    snprintf(spec, sizeof spec, "medusa:%s", w->path);
-    for (size_t k = 0;; k++) {
-        support_heap heap;
-        support_heap_init(&heap);
-        support_heap_refuse(&heap, k, false);
-        spec_allocator a = support_alloc(&heap);
-        const spec_request_info info = {.size = sizeof info};
-        spec_drafter *d = NULL;
-        spec_request *r = NULL;
-        spec_message why;
-        int err = spec_drafter_open_env(&d, spec, &w->env, &a, &why);
-        if (!err) err = spec_request_begin(d, &info, &r);
-        if (!err) {
-            step(w, r, 1);
-            propose(r, 0, 0, &t);
-            assert_int_equal(t.n, 8);
-        }
-        spec_request_end(r);
-        spec_drafter_free(d);
-        assert_int_equal(err, heap.refused ? SPEC_ERR_NOMEM : SPEC_OK);
-        support_heap_assert_clean(&heap);
-        if (!err) break;
-        assert_true(k < 1000);
-    }
-    spec_tree_release(&t, NULL);
+    const spec_request_info info = {.size = sizeof info};
+    drafting_refuse_memory(w->spec, &w->env, &info, serve, w);
 }
 
 int main(void) {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spec_drafter.h"
+#include "drafting.h"
 #include "spy_drafter.h"
 
 #define N_PARTS 3
@@ -379,40 +379,24 @@ static void test_texts(void **state) {
     static const char *const good[] = {"union:suffix:preset=arctic+pld:n_max=2", "union:(pld:n_max=2)+(pld)",
                                        "union:(cascade:suffix>pld,tau=2)+ngram-cache",
                                        "union:(union:pld+pld)+(union:(union:pld+none)+pld)"};
-    static const struct {
-        const char *spec, *says;
-        int err;
-    } bad[] = {
-        {"union:pld", "'pld': expected two drafters with '+' between", SPEC_ERR_INVALID},
-        {"union:pld+", "a part is empty", SPEC_ERR_INVALID},
-        {"union:+pld", "a part is empty", SPEC_ERR_INVALID},
-        {"union:()+pld", "a part is empty", SPEC_ERR_INVALID},
-        {"union:pld+pdl", "drafter union: there is no drafter 'pdl'", SPEC_ERR_NOT_FOUND},
-        {"union:pld+pld:n_max=99", "drafter union: drafter pld: option n_max: '99'", SPEC_ERR_INVALID},
-        {"union:pld+(pld", "'(' without ')'", SPEC_ERR_INVALID},
-        {"union:pld+pld)", "')' without '('", SPEC_ERR_INVALID},
-        {"union:(pld)x+pld", "there is no drafter '(pld)x'", SPEC_ERR_NOT_FOUND},
-        {"union:(pld)(pld)+pld", "there is no drafter '(pld)(pld)'", SPEC_ERR_NOT_FOUND},
-        {"union:cascade:pld>pld+pld", "'cascade:pld>pld': expected it in parentheses", SPEC_ERR_INVALID},
-        {"union:pld+pld+pld+pld+pld+pld+pld+pld+none", "'none': expected at most 8", SPEC_ERR_INVALID},
-        {"union:(((((((((pld)))))))))+pld", "more than 8 '('", SPEC_ERR_INVALID},
+    static const drafting_case bad[] = {
+        {"union:pld", "'pld': expected two drafters with '+' between", SPEC_ERR_INVALID, NULL},
+        {"union:pld+", "a part is empty", SPEC_ERR_INVALID, NULL},
+        {"union:+pld", "a part is empty", SPEC_ERR_INVALID, NULL},
+        {"union:()+pld", "a part is empty", SPEC_ERR_INVALID, NULL},
+        {"union:pld+pdl", "drafter union: there is no drafter 'pdl'", SPEC_ERR_NOT_FOUND, NULL},
+        {"union:pld+pld:n_max=99", "drafter union: drafter pld: option n_max: '99'", SPEC_ERR_INVALID, NULL},
+        {"union:pld+(pld", "'(' without ')'", SPEC_ERR_INVALID, NULL},
+        {"union:pld+pld)", "')' without '('", SPEC_ERR_INVALID, NULL},
+        {"union:(pld)x+pld", "there is no drafter '(pld)x'", SPEC_ERR_NOT_FOUND, NULL},
+        {"union:(pld)(pld)+pld", "there is no drafter '(pld)(pld)'", SPEC_ERR_NOT_FOUND, NULL},
+        {"union:cascade:pld>pld+pld", "'cascade:pld>pld': expected it in parentheses", SPEC_ERR_INVALID,
+         NULL},
+        {"union:pld+pld+pld+pld+pld+pld+pld+pld+none", "'none': expected at most 8", SPEC_ERR_INVALID, NULL},
+        {"union:(((((((((pld)))))))))+pld", "more than 8 '('", SPEC_ERR_INVALID, NULL},
     };
-    spec_message why;
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        spec_drafter *d = NULL;
-        if (spec_drafter_open(&d, good[i], NULL, &why)) fail_msg("%s", why.text);
-        spec_drafter_free(d);
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        spec_drafter *d = NULL;
-        support_heap heap;
-        support_heap_init(&heap);
-        spec_allocator a = support_alloc(&heap);
-        assert_int_equal(spec_drafter_open(&d, bad[i].spec, &a, &why), bad[i].err);
-        if (!strstr(why.text, bad[i].says)) fail_msg("%s: \"%s\"", bad[i].spec, why.text);
-        assert_int_equal(spec_drafter_open(&d, bad[i].spec, &a, NULL), bad[i].err);
-        support_heap_assert_clean(&heap);
-    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) spec_drafter_free(drafting_open(good[i], NULL));
+    drafting_check_cases("", bad, sizeof bad / sizeof *bad);
 }
 
 int main(void) {
