@@ -258,6 +258,8 @@ static int finish(show *s, int err, const spec_message *why) {
     if (!s->run->quiet) train_summary_print(&s->summary, s->task, stdout);
     train_log_end(&s->log, l, err ? why->text : l->stopped ? "stopped" : "done");
     int code = err ? complain(err, why) : EXIT_DONE;
+    if (err == SPEC_ERR_STATE && access(s->run->checkpoint, F_OK) == 0)
+        bench_complain("%s keeps the last good state", s->run->checkpoint);
     bool complete = l->state.steps == l->o.steps;
     if (err && !(complete && l->unsaved))
         return code; /* only the last checkpoint is missing: keep the rest */

@@ -202,6 +202,20 @@ static void test_resume(void **state) {
     cli_expect(TARGET "-q --steps 4 --resume -o @/r.gguf", 2, "", "r.gguf.checkpoint");
 }
 
+/* Weights that grow a hundredfold a step are soon none. The checkpoint is from before, and leads there again. */
+static void test_not_a_number(void **state) {
+    (void)state;
+    const char *command = TARGET "-q --steps 100 --checkpoint-every 1 --lr 10 --warmup 0 --weight-decay 10 "
+                                 "--clip 0 --held-out 0 --resume -o @/nan.gguf";
+    cli_result r = cli_run(command);
+    assert_int_equal(r.code, 1);
+    cli_has(r.err, "is not a number");
+    cli_has(r.err, "nan.gguf.checkpoint keeps the last good state");
+    assert_int_equal(access(cli_at("nan.gguf"), F_OK), -1);
+    cli_expect(command, 1, "", r.err);
+    cli_release(&r);
+}
+
 /* ---- what is refused ------------------------------------------------------ */
 
 static void test_refused(void **state) {
@@ -258,8 +272,10 @@ static void test_full_disk(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run),    cmocka_unit_test(test_repeats), cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_resume), cmocka_unit_test(test_refused), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_run),          cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_interrupted),  cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_not_a_number),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }

@@ -193,12 +193,9 @@ void train_data_window(const train_data *d, train_part_kind part, uint64_t i, sp
         empty_window(d->o.seq, token, target);
         return;
     }
-    uint64_t epoch = i / n, w = i % n;
-    if (part == TRAIN_PART_LEARN) {
-        uint64_t key = specp_mix64(specp_mix64(d->o.seed) + epoch);
-        w = permuted(w, n, key);
-        at = key % s->n;
-    }
+    bool learn = part == TRAIN_PART_LEARN;
+    uint64_t key = learn ? specp_mix64(specp_mix64(d->o.seed) + i / n) : 0, w = permuted(i % n, n, key);
+    if (learn) at = key % s->n;
     if (d->o.apart)
         window_apart(s, d->o.seq, (size_t)w, token, target);
     else

@@ -52,8 +52,9 @@ size_t train_data_windows(const train_data *d, train_part_kind part);
 
 /*
  * Window i of the run: (seq) tokens, and (seq) targets, target r being what is to follow token r, or
- * TRAIN_IGNORED. Part LEARN: any i, epoch after epoch, each in another order; part HELD: in
- * order, from the first again after the last. Where there is none: token 0, no target.
+ * TRAIN_IGNORED. Part LEARN: any i, epoch after epoch, each in another order; part HELD: always in
+ * the same order, which mixes the documents, so that the first ones stand for all. Where there is no
+ * window: token 0, no target.
  */
 void train_data_window(const train_data *d, train_part_kind part, uint64_t i, spec_token *token,
                        spec_token *target);
