@@ -202,7 +202,8 @@ static void test_resume(void **state) {
     cli_expect(TARGET "-q --steps 4 --resume -o @/r.gguf", 2, "", "r.gguf.checkpoint");
 }
 
-/* Weights that grow a hundredfold a step are soon none. The checkpoint is from before, and leads there again. */
+/* Weights that grow a hundredfold a step are soon none. The checkpoint is from before, and leads there
+ * again. */
 static void test_not_a_number(void **state) {
     (void)state;
     const char *command = TARGET "-q --steps 100 --checkpoint-every 1 --lr 10 --warmup 0 --weight-decay 10 "
