@@ -56,11 +56,8 @@ typedef struct model_options {
 } model_options;
 
 typedef struct model {
+    specp_shell shell; /* its lock: of lm, its sequences, and weight */
     model_options o;
-    spec_allocator alloc; /* through the account */
-    specp_account account;
-    pthread_mutex_t lock; /* of lm, its sequences, and weight */
-    specp_wait wait;
     spec_lm lm;
     specp_kernels k;
     float *weight;         /* (vocab) of a law */
@@ -296,16 +293,16 @@ static int draft_all(const model *d, void *const *state, const spec_propose_args
 static int model_propose_batch(void *self, void *const *state, const spec_propose_args *a,
                                spec_tree *const *out, size_t n) {
     model *d = self;
-    lane *live = specp_alloc(&d->alloc, n, sizeof *live);
-    spec_lm_item *item = specp_alloc(&d->alloc, n, sizeof *item);
+    lane *live = specp_alloc(&d->shell.alloc, n, sizeof *live);
+    spec_lm_item *item = specp_alloc(&d->shell.alloc, n, sizeof *item);
     int err = live && item ? SPEC_OK : SPEC_ERR_NOMEM;
     if (!err) {
-        specp_lock(&d->lock, &d->wait);
+        specp_shell_lock(&d->shell);
         err = draft_all(d, state, a, out, n, live, item);
-        pthread_mutex_unlock(&d->lock);
+        specp_shell_unlock(&d->shell);
     }
-    specp_release(&d->alloc, live, n, sizeof *live);
-    specp_release(&d->alloc, item, n, sizeof *item);
+    specp_release(&d->shell.alloc, live, n, sizeof *live);
+    specp_release(&d->shell.alloc, item, n, sizeof *item);
     return err;
 }
 
@@ -324,7 +321,7 @@ static void add_text(const model *d, model_request *r, const spec_token *tok, si
 static int model_observe(void *self, void *state, const spec_outcome *o) {
     const model *d = self;
     model_request *r = state;
-    int err = specp_text_reserve(&r->text, o->n_committed, &d->alloc);
+    int err = specp_text_reserve(&r->text, o->n_committed, &d->shell.alloc);
     if (err) return err;
     uint32_t n = 0;
     while (n < r->n_ahead && n < o->n_committed && r->ahead[n] == o->committed[n]) n++;
@@ -339,16 +336,16 @@ static void model_end(void *self, void *state) {
     model *d = self;
     model_request *r = state;
     if (r->sequence) {
-        specp_lock(&d->lock, &d->wait);
+        specp_shell_lock(&d->shell);
         d->lm.ops->sequence_free(d->lm.self, r->sequence);
-        pthread_mutex_unlock(&d->lock);
+        specp_shell_unlock(&d->shell);
     }
-    specp_release(&d->alloc, r->node_of, r->inner.cap, sizeof *r->node_of);
-    specp_release(&d->alloc, r->inner_of, r->draft.cap, sizeof *r->inner_of);
-    spec_tree_release(&r->inner, &d->alloc);
-    spec_tree_release(&r->draft, &d->alloc);
-    specp_text_release(&r->text, &d->alloc);
-    specp_release(&d->alloc, r, 1, sizeof *r);
+    specp_release(&d->shell.alloc, r->node_of, r->inner.cap, sizeof *r->node_of);
+    specp_release(&d->shell.alloc, r->inner_of, r->draft.cap, sizeof *r->inner_of);
+    spec_tree_release(&r->inner, &d->shell.alloc);
+    spec_tree_release(&r->draft, &d->shell.alloc);
+    specp_text_release(&r->text, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 /* Nodes that passes read at most, and the leaves. */
@@ -357,22 +354,22 @@ static uint32_t max_nodes(const model_options *o) { return (uint32_t)((1 + max_i
 
 static int reserve(model *d, model_request *r, size_t n_prompt) {
     uint32_t inner = max_inner(&d->o) + 1; /* no tree is of no nodes */
-    int err = specp_text_reserve(&r->text, n_prompt, &d->alloc);
-    if (!err) err = spec_tree_init(&r->draft, max_nodes(&d->o), 0, 0, &d->alloc);
-    if (!err) err = spec_tree_init(&r->inner, inner, 0, 0, &d->alloc);
+    int err = specp_text_reserve(&r->text, n_prompt, &d->shell.alloc);
+    if (!err) err = spec_tree_init(&r->draft, max_nodes(&d->o), 0, 0, &d->shell.alloc);
+    if (!err) err = spec_tree_init(&r->inner, inner, 0, 0, &d->shell.alloc);
     if (err) return err;
-    r->node_of = specp_alloc(&d->alloc, r->inner.cap, sizeof *r->node_of);
-    r->inner_of = specp_alloc(&d->alloc, r->draft.cap, sizeof *r->inner_of);
+    r->node_of = specp_alloc(&d->shell.alloc, r->inner.cap, sizeof *r->node_of);
+    r->inner_of = specp_alloc(&d->shell.alloc, r->draft.cap, sizeof *r->inner_of);
     if (!r->node_of || !r->inner_of) return SPEC_ERR_NOMEM;
-    specp_lock(&d->lock, &d->wait);
+    specp_shell_lock(&d->shell);
     err = d->lm.ops->sequence_new(d->lm.self, 0, &r->sequence);
-    pthread_mutex_unlock(&d->lock);
+    specp_shell_unlock(&d->shell);
     return err;
 }
 
 static int model_begin(void *self, const spec_request_info *info, void **state) {
     model *d = self;
-    model_request *r = specp_calloc(&d->alloc, 1, sizeof *r);
+    model_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
     int err = reserve(d, r, info->n_prompt);
     if (err) {
@@ -391,24 +388,11 @@ static void model_needs(void *self, spec_needs *out) {
     if (d->o.mode == SAMPLE) out->q_rows = (uint32_t)d->o.len;
 }
 
-static void model_stats(void *self, spec_drafter_stats *out) {
-    model *d = self;
-    out->index_bytes = sizeof *d + specp_account_bytes(&d->account);
-    out->longest_wait_ns = atomic_load_explicit(&d->wait.longest_ns, memory_order_relaxed);
-}
-
-/* All but the lock. */
-static void release(model *d) {
-    if (d->lm.ops && d->lm.ops->free) d->lm.ops->free(d->lm.self);
-    specp_release(&d->alloc, d->weight, d->vocab, sizeof *d->weight);
-    spec_allocator inner = d->account.inner;
-    specp_release(&inner, d, 1, sizeof *d);
-}
-
 static void model_free(void *self) {
     model *d = self;
-    pthread_mutex_destroy(&d->lock);
-    release(d);
+    if (d->lm.ops && d->lm.ops->free) d->lm.ops->free(d->lm.self);
+    specp_release(&d->shell.alloc, d->weight, d->vocab, sizeof *d->weight);
+    specp_shell_free(d);
 }
 
 const char specp_model_help[] =
@@ -429,21 +413,13 @@ const char specp_model_help[] =
 
 static const char *const modes[] = {"topk", "sample", NULL};
 
-#define INT_OPTION(name, high)                                                                               \
-    { .key = #name, .type = SPECP_OPT_INT, .offset = offsetof(model_options, name), .min = 1, .max = (high) }
-#define REAL_OPTION(name, low, high)                                                                         \
-    {                                                                                                        \
-        .key = #name, .type = SPECP_OPT_REAL, .offset = offsetof(model_options, name), .min = (low),         \
-        .max = (high)                                                                                        \
-    }
-
 static const specp_option option_table[] = {
-    INT_OPTION(len, MAX_LEN),
-    {.key = "mode", .type = SPECP_OPT_WORD, .offset = offsetof(model_options, mode), .words = modes},
-    INT_OPTION(k, MAX_K),
-    INT_OPTION(beam, MAX_BEAM),
-    REAL_OPTION(min_prob, 0, 1),
-    REAL_OPTION(temperature, 0.01, 100),
+    SPECP_OPTION_INT(model_options, len, 1, MAX_LEN),
+    SPECP_OPTION_WORD(model_options, mode, modes),
+    SPECP_OPTION_INT(model_options, k, 1, MAX_K),
+    SPECP_OPTION_INT(model_options, beam, 1, MAX_BEAM),
+    SPECP_OPTION_REAL(model_options, min_prob, 0, 1),
+    SPECP_OPTION_REAL(model_options, temperature, 0.01, 100),
 };
 
 static int read_options(model_options *o, const char *text, spec_message *why) {
@@ -468,7 +444,7 @@ static int read_options(model_options *o, const char *text, spec_message *why) {
 static int open_model(model *d, const spec_drafter_env *env, spec_message *why) {
     spec_message said = {""};
     spec_lm_info m = {.size = sizeof m}, target = {.size = sizeof target};
-    int err = env->open_model(d->o.file, env->threads, env->isa, &d->alloc, &d->lm, &said);
+    int err = env->open_model(d->o.file, env->threads, env->isa, &d->shell.alloc, &d->lm, &said);
     if (err) {
         d->lm.ops = NULL;
         return specp_fail(why, err, "drafter model: %.450s", said.text[0] ? said.text : spec_strerror(err));
@@ -498,7 +474,7 @@ int specp_model_open(spec_drafter **out, const char *options, const spec_drafter
                                          .observe = model_observe,
                                          .end = model_end,
                                          .needs = model_needs,
-                                         .stats = model_stats,
+                                         .stats = specp_shell_stats,
                                          .free = model_free};
     model_options o;
     int err = read_options(&o, options, why);
@@ -507,22 +483,14 @@ int specp_model_open(spec_drafter **out, const char *options, const spec_drafter
         return specp_fail(why, SPEC_ERR_STATE,
                           "drafter model: there is nothing to open its model with: open it with "
                           "spec_drafter_open_env (specbench run)");
-    model *d = specp_calloc(alloc, 1, sizeof *d);
-    if (!d) return specp_fail(why, SPEC_ERR_NOMEM, "drafter model: out of memory");
+    model *d = specp_shell_new(sizeof *d, alloc);
+    if (!d) return specp_drafter_of(out, &ops, NULL, alloc, why);
     d->o = o;
-    d->alloc = specp_account_init(&d->account, alloc);
     specp_kernels_init(&d->k, env->isa ? env->isa : SPECP_ISA_ALL);
     err = open_model(d, env, why);
-    if (!err && !(d->weight = specp_alloc(&d->alloc, d->vocab, sizeof *d->weight)))
+    if (!err && !(d->weight = specp_alloc(&d->shell.alloc, d->vocab, sizeof *d->weight)))
         err = specp_fail(why, SPEC_ERR_NOMEM, "drafter model: out of memory");
-    if (!err && pthread_mutex_init(&d->lock, NULL))
-        err = specp_fail(why, SPEC_ERR_NOMEM, "drafter model: a lock");
-    if (!err) {
-        err = spec_drafter_new(out, &ops, d, alloc);
-        if (!err) return SPEC_OK;
-        pthread_mutex_destroy(&d->lock);
-        err = specp_fail(why, err, "drafter model: out of memory");
-    }
-    release(d);
+    if (!err) return specp_drafter_of(out, &ops, d, alloc, why);
+    model_free(d);
     return err;
 }
