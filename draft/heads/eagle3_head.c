@@ -114,7 +114,7 @@ static int read_taps(specp_eagle3 *h, spec_message *why) {
     const spec_tensor *fc = spec_tensors_find(h->file, "fc.weight");
     h->info.n_taps = 1;
     if (fc == NULL) return SPEC_OK;
-    size_t rows, target = h->o.hidden;
+    size_t rows = 0, target = h->o.hidden;
     int err = size_of(h, "fc.weight", 2, 0, &rows, why);
     if (err != SPEC_OK) return err;
     uint64_t taps = fc->dim[1] / target;
@@ -151,7 +151,7 @@ static int read_tap_layers(specp_eagle3 *h, spec_message *why) {
 /* Two of heads, head_dim and the projections' rows are given: the third follows. */
 static int read_heads(specp_eagle3 *h, spec_message *why) {
     specp_eagle3_info *info = &h->info;
-    size_t n_q, n_kv, heads = 0, head_dim = 0, kv_heads = 0, two = 2 * info->hidden;
+    size_t n_q = 0, n_kv = 0, heads = 0, head_dim = 0, kv_heads = 0, two = 2 * info->hidden;
     int err = size_of(h, part(h, "self_attn.q_proj.weight").text, 2, two, &n_q, why);
     if (err == SPEC_OK) err = size_of(h, part(h, "self_attn.k_proj.weight").text, 2, two, &n_kv, why);
     if (err == SPEC_OK) err = specp_head_size(h->file, "num_attention_heads", 1, INT32_MAX, &heads, why);
@@ -270,9 +270,11 @@ static int read_vocabulary(specp_eagle3 *h, spec_message *why) {
     uint8_t *drafted = specp_calloc(&h->alloc, h->o.vocab, 1);
     if (mapped) h->target_of = specp_alloc(&h->alloc, n, sizeof *h->target_of);
     int err = SPEC_OK;
-    if (drafted == NULL || (mapped && h->target_of == NULL))
-        err = no_memory(h, why);
-    else if (mapped)
+    if (drafted == NULL || (mapped && h->target_of == NULL)) {
+        specp_release(&h->alloc, drafted, h->o.vocab, 1);
+        return no_memory(h, why);
+    }
+    if (mapped)
         err = read_offsets(h, drafted, why);
     else
         memset(drafted, 1, h->o.vocab);

@@ -122,10 +122,10 @@ static bool read_number(reader *r, double *out) {
         if (!below) (void)accept(r, '+');
         if (read_digits(r, &exponent) == 0) return false;
     }
-    double shift = (below ? -exponent : exponent) - fraction;
-    if (!(shift >= -400.0 && shift <= 400.0)) return false;
-    for (double i = shift < 0.0 ? -shift : shift; i > 0.0; i--) power *= 10.0;
-    value = shift < 0.0 ? value / power : value * power;
+    if (!(exponent <= 400.0) || fraction > 400) return false;
+    int shift = (below ? -(int)exponent : (int)exponent) - fraction;
+    for (int i = shift < 0 ? -shift : shift; i > 0; i--) power *= 10.0;
+    value = shift < 0 ? value / power : value * power;
     *out = negative ? -value : value;
     return isfinite(value);
 }
