@@ -216,6 +216,40 @@ const char *support_tmp_path(const support_tmp *t, const char *name, char *buf, 
     return buf;
 }
 
+int support_file_set_up(void **state) {
+    static support_file x;
+    support_tmp_make(&x.tmp);
+    support_tmp_path(&x.tmp, "model", x.path, sizeof x.path);
+    *state = &x;
+    return 0;
+}
+
+int support_file_tear_down(void **state) {
+    support_tmp_remove(&((support_file *)*state)->tmp);
+    return 0;
+}
+
+static support_tmp group_tmp;
+
+int support_at_set_up(void **state) {
+    (void)state;
+    support_tmp_make(&group_tmp);
+    return 0;
+}
+
+int support_at_tear_down(void **state) {
+    (void)state;
+    support_tmp_remove(&group_tmp);
+    return 0;
+}
+
+const char *support_at(const char *name) {
+    static char path[4][256];
+    static int next;
+    next = (next + 1) % 4;
+    return support_tmp_path(&group_tmp, name, path[next], sizeof path[next]);
+}
+
 void support_write_file(const char *path, const void *data, size_t n) {
     FILE *f = fopen(path, "wb");
     if (!f) {

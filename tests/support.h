@@ -93,6 +93,20 @@ void support_tmp_remove(support_tmp *t);
 /* "DIR/NAME" in buf. */
 const char *support_tmp_path(const support_tmp *t, const char *name, char *buf, size_t n);
 
+/* Fixtures of a test with one file: *state is a support_file, whose path is "DIR/model". */
+typedef struct support_file {
+    support_tmp tmp;
+    char path[256];
+} support_file;
+
+int support_file_set_up(void **state);
+int support_file_tear_down(void **state);
+
+/* Fixtures of a group of tests with a few files; "DIR/NAME", good for four names at once. */
+int support_at_set_up(void **state);
+int support_at_tear_down(void **state);
+const char *support_at(const char *name);
+
 /* Writes a file whole; reads one whole (malloc, a 0 byte after the end, free()
  * by the caller). Both fail the test when they cannot. */
 void support_write_file(const char *path, const void *data, size_t n);

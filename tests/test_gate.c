@@ -8,25 +8,6 @@
 #include "logits.h"
 #include "support.h"
 
-static support_tmp tmp;
-
-static int set_up(void **state) {
-    (void)state;
-    support_tmp_make(&tmp);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    support_tmp_remove(&tmp);
-    return 0;
-}
-
-static const char *at(const char *name) {
-    static char path[200];
-    return support_tmp_path(&tmp, name, path, sizeof path);
-}
-
 static bool near(double a, double b) { return fabs(a - b) < 1e-12; }
 
 /* ---- arithmetic ---------------------------------------------------------- */
@@ -112,8 +93,8 @@ static void reads_ids(const char *text, size_t n, const spec_token *expected) {
     spec_token *id = NULL;
     size_t got = 0;
     spec_message why = {""};
-    support_write_file(at("ids"), text, strlen(text));
-    if (logits_read_ids(&id, &got, at("ids"), &why) != SPEC_OK) fail_msg("%s: %s", text, why.text);
+    support_write_file(support_at("ids"), text, strlen(text));
+    if (logits_read_ids(&id, &got, support_at("ids"), &why) != SPEC_OK) fail_msg("%s: %s", text, why.text);
     assert_int_equal(got, n);
     assert_memory_equal(id, expected, n * sizeof *id);
     free(id);
@@ -122,8 +103,8 @@ static void reads_ids(const char *text, size_t n, const spec_token *expected) {
 static void refuses_ids(const char *text, size_t n, const char *said) {
     spec_token *id = NULL;
     spec_message why = {""};
-    support_write_file(at("ids"), text, n);
-    assert_int_equal(logits_read_ids(&id, &n, at("ids"), &why), SPEC_ERR_CORRUPT);
+    support_write_file(support_at("ids"), text, n);
+    assert_int_equal(logits_read_ids(&id, &n, support_at("ids"), &why), SPEC_ERR_CORRUPT);
     assert_null(id);
     if (!strstr(why.text, said)) fail_msg("no \"%s\" in: %s", said, why.text);
 }
@@ -147,7 +128,7 @@ static void test_ids(void **state) {
     spec_token *id = NULL;
     size_t n;
     spec_message why = {""};
-    assert_true(logits_read_ids(&id, &n, at("none"), &why) != SPEC_OK);
+    assert_true(logits_read_ids(&id, &n, support_at("none"), &why) != SPEC_OK);
     assert_non_null(strstr(why.text, "none: cannot open"));
 }
 
@@ -165,7 +146,7 @@ typedef struct part {
 static void write_parts(const part *p, size_t n) {
     spec_writer *w;
     spec_message why = {""};
-    if (spec_writer_new(&w, at("l.safetensors"), SPEC_FORMAT_SAFETENSORS, NULL, &why))
+    if (spec_writer_new(&w, support_at("l.safetensors"), SPEC_FORMAT_SAFETENSORS, NULL, &why))
         fail_msg("%s", why.text);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(spec_writer_tensor(w, p[i].name, p[i].type, p[i].n_dims, p[i].dim), SPEC_OK);
@@ -181,7 +162,7 @@ static void reads_rows(const char *name, bool tokens) {
     logits l;
     float row[3];
     spec_message why = {""};
-    if (logits_open(&l, at(name), &why) != SPEC_OK) fail_msg("%s", why.text);
+    if (logits_open(&l, support_at(name), &why) != SPEC_OK) fail_msg("%s", why.text);
     assert_true(l.n == 2 && l.vocab == 3);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(logits_row(&l, i, row, &why), SPEC_OK);
@@ -196,7 +177,7 @@ static void refuses_parts(const part *p, size_t n, const char *said) {
     logits l;
     spec_message why = {""};
     write_parts(p, n);
-    assert_int_equal(logits_open(&l, at("l.safetensors"), &why), SPEC_ERR_CORRUPT);
+    assert_int_equal(logits_open(&l, support_at("l.safetensors"), &why), SPEC_ERR_CORRUPT);
     if (!strstr(why.text, said)) fail_msg("no \"%s\" in: %s", said, why.text);
 }
 
@@ -237,7 +218,7 @@ static void write_npy(const char *descr, const char *shape, const void *data, si
     file[8] = (char)n;
     file[9] = 0;
     memcpy(file + 10 + n, data, bytes);
-    support_write_file(at("l.npy"), file, (size_t)(10 + n) + bytes);
+    support_write_file(support_at("l.npy"), file, (size_t)(10 + n) + bytes);
 }
 
 static void test_npy(void **state) {
@@ -252,31 +233,31 @@ static void test_npy(void **state) {
     write_npy("<f8", "(2, 3)", twice, sizeof twice);
     reads_rows("l.npy", false);
     write_npy("<f4", "(6,)", rows, sizeof rows);
-    assert_int_equal(logits_open(&l, at("l.npy"), &why), SPEC_ERR_CORRUPT);
+    assert_int_equal(logits_open(&l, support_at("l.npy"), &why), SPEC_ERR_CORRUPT);
     assert_non_null(strstr(why.text, "floats of shape (tokens, vocabulary)"));
     write_npy("<i4", "(2, 3)", rows, sizeof rows);
-    assert_int_equal(logits_open(&l, at("l.npy"), &why), SPEC_ERR_CORRUPT);
+    assert_int_equal(logits_open(&l, support_at("l.npy"), &why), SPEC_ERR_CORRUPT);
     write_npy("<f4", "(0, 3)", rows, 0);
-    assert_int_equal(logits_open(&l, at("l.npy"), &why), SPEC_ERR_CORRUPT);
+    assert_int_equal(logits_open(&l, support_at("l.npy"), &why), SPEC_ERR_CORRUPT);
     assert_non_null(strstr(why.text, "empty"));
     const float wild[3] = {1, NAN, 2};
     write_npy("<f4", "(1, 3)", wild, sizeof wild);
-    assert_int_equal(logits_open(&l, at("l.npy"), &why), SPEC_OK);
+    assert_int_equal(logits_open(&l, support_at("l.npy"), &why), SPEC_OK);
     assert_int_equal(logits_row(&l, 0, row, &why), SPEC_ERR_CORRUPT);
     assert_non_null(strstr(why.text, "position 0, token 1"));
     logits_close(&l);
     spec_token *id = NULL;
     size_t n = 0;
     write_npy("<i8", "(2,)", wide, sizeof wide);
-    assert_int_equal(logits_read_ids(&id, &n, at("l.npy"), &why), SPEC_OK);
+    assert_int_equal(logits_read_ids(&id, &n, support_at("l.npy"), &why), SPEC_OK);
     assert_true(n == 2 && id[0] == 7 && id[1] == 8);
     free(id);
     id = NULL;
     write_npy("<i4", "(2,)", (int32_t[]){3, -3}, 8);
-    assert_int_equal(logits_read_ids(&id, &n, at("l.npy"), &why), SPEC_ERR_CORRUPT);
+    assert_int_equal(logits_read_ids(&id, &n, support_at("l.npy"), &why), SPEC_ERR_CORRUPT);
     assert_non_null(strstr(why.text, "token 1"));
     write_npy("<f4", "(6,)", rows, sizeof rows);
-    assert_int_equal(logits_read_ids(&id, &n, at("l.npy"), &why), SPEC_ERR_CORRUPT);
+    assert_int_equal(logits_read_ids(&id, &n, support_at("l.npy"), &why), SPEC_ERR_CORRUPT);
     assert_null(id);
 }
 
@@ -285,5 +266,5 @@ int main(void) {
         cmocka_unit_test(test_compare), cmocka_unit_test(test_margin),      cmocka_unit_test(test_judge),
         cmocka_unit_test(test_ids),     cmocka_unit_test(test_safetensors), cmocka_unit_test(test_npy),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, support_at_set_up, support_at_tear_down);
 }

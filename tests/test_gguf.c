@@ -9,24 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct fixture {
-    support_tmp tmp;
-    char path[256];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture x;
-    support_tmp_make(&x.tmp);
-    support_tmp_path(&x.tmp, "model.gguf", x.path, sizeof x.path);
-    *state = &x;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    support_tmp_remove(&((fixture *)*state)->tmp);
-    return 0;
-}
-
 /* ---- the sample ---------------------------------------------------------- */
 
 enum { SAMPLE_ENTRIES = 17, SAMPLE_TENSORS = 5 };
@@ -159,7 +141,7 @@ static void check_tensor(const spec_tensors *f, const char *name, spec_type type
 }
 
 static void test_sample(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (uint32_t version = 2; version <= 3; version++) {
         bytes b = {0};
         int truth = 0;
@@ -197,7 +179,7 @@ static void test_sample(void **state) {
 /* ---- damage -------------------------------------------------------------- */
 
 static void test_truncated(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     make_sample(&b, 3);
     check_truncations(x->path, &b);
@@ -205,7 +187,7 @@ static void test_truncated(void **state) {
 }
 
 static void test_flipped(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     size_t header = make_sample(&b, 3);
     assert_true(check_flips(x->path, &b, header) > 2 * header);
@@ -213,7 +195,7 @@ static void test_flipped(void **state) {
 }
 
 static void test_refused_memory(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     make_sample(&b, 3);
     support_write_file(x->path, b.data, b.n);
@@ -223,7 +205,7 @@ static void test_refused_memory(void **state) {
 
 /* ---- lies ---------------------------------------------------------------- */
 
-static void refuse(fixture *x, bytes *b, int err, const char *says) {
+static void refuse(support_file *x, bytes *b, int err, const char *says) {
     expect_open(x->path, b, err, says);
     bytes_free(b);
 }
@@ -248,7 +230,7 @@ static void test_versions(void **state) {
 
 /* Counts that the file cannot hold are refused before memory is asked for. */
 static void test_absurd_counts(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     static const uint64_t counts[] = {1ull << 60, UINT64_MAX, UINT64_MAX / 24 + 1, 42};
     for (size_t i = 0; i < 2 * sizeof counts / sizeof *counts; i++) {
         bytes b = {0};
@@ -473,7 +455,7 @@ static void test_long_names(void **state) {
 
 /* Each type's number is the format's, and its size. */
 static void test_types(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     static const struct {
         uint32_t number;
         spec_type type;
@@ -503,18 +485,18 @@ static void test_types(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_sample, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_truncated, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refused_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_absurd_counts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_metadata, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_arrays, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_alignment, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tensors, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_long_names, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_types, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sample, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_truncated, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_flipped, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_refused_memory, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_versions, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_absurd_counts, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_metadata, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_arrays, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_alignment, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_tensors, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_long_names, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_types, support_file_set_up, support_file_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

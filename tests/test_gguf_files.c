@@ -5,29 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct fixture {
-    support_tmp tmp;
-    char path[256];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture x;
-    support_tmp_make(&x.tmp);
-    support_tmp_path(&x.tmp, "model.gguf", x.path, sizeof x.path);
-    *state = &x;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    support_tmp_remove(&((fixture *)*state)->tmp);
-    return 0;
-}
-
 /* ---- size ---------------------------------------------------------------- */
 
 static void test_large_vocabulary(void **state) {
     enum { N = 128 * 1024 };
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     char word[32];
     gguf_header(&b, 3, 0, 1);
@@ -52,7 +34,7 @@ static void test_large_vocabulary(void **state) {
 
 static void test_many_tensors(void **state) {
     enum { N = 5000 };
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     char name[32];
     gguf_header(&b, 3, N, 0);
@@ -71,7 +53,7 @@ static void test_many_tensors(void **state) {
 
 /* A hole in the file stands for the weights: only headers are read. */
 static void test_large_file(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     gguf_header(&b, 3, 1, 0);
     gguf_tensor(&b, "t", 2, (uint64_t[]){1 << 15, 1 << 15}, G_TENSOR_F32, 0);
@@ -134,9 +116,9 @@ static void test_golden(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_large_vocabulary, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_many_tensors, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_large_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_vocabulary, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_many_tensors, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_large_file, support_file_set_up, support_file_tear_down),
         cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

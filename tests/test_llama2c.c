@@ -9,24 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct fixture {
-    support_tmp tmp;
-    char path[256];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture x;
-    support_tmp_make(&x.tmp);
-    support_tmp_path(&x.tmp, "model.bin", x.path, sizeof x.path);
-    *state = &x;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    support_tmp_remove(&((fixture *)*state)->tmp);
-    return 0;
-}
-
 /* ---- the sample ---------------------------------------------------------- */
 
 enum { DIM = 8, HIDDEN = 12, LAYERS = 2, HEADS = 4, KV = 2, VOCAB = 10, SEQ = 6, KV_DIM = DIM / HEADS * KV };
@@ -97,7 +79,7 @@ static void check_metadata(const spec_tensors *f, uint64_t version, int shared) 
 }
 
 static void test_v0(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int shared = 0; shared < 2; shared++) {
         bytes b = {0};
         make_v0(&b, shared);
@@ -125,7 +107,7 @@ static void test_v0(void **state) {
 }
 
 static void test_v1(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int shared = 0; shared < 2; shared++) {
         bytes b = {0};
         make_v1(&b, shared);
@@ -155,7 +137,7 @@ static void test_v1(void **state) {
 /* ---- damage -------------------------------------------------------------- */
 
 static void test_damaged(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int i = 0; i < 4; i++) {
         bytes b = {0};
         (i < 2 ? make_v0 : make_v1)(&b, i % 2);
@@ -187,7 +169,7 @@ static void test_numbers(void **state) {
         {5, INT32_MAX, "asks for"},    {1, INT32_MAX, "asks for"},
         {0, 0x40000000, "asks for"},
     };
-    fixture *x = *state;
+    support_file *x = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bytes b = {0};
         make_v1(&b, true);
@@ -200,7 +182,7 @@ static void test_numbers(void **state) {
 /* What v0 cannot be, so that it is no model at all. */
 static void test_v0_numbers(void **state) {
     static const int32_t values[] = {INT32_MIN, 0, (1 << 24) + 1};
-    fixture *x = *state;
+    support_file *x = *state;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         bytes b = {0};
         make_v0(&b, true);
@@ -213,7 +195,7 @@ static void test_v0_numbers(void **state) {
 /* 123 layers are a '{' where a safetensors file has one. */
 static void test_layers_like_json(void **state) {
     static const int32_t n[7] = {2, 1, '{', 1, 1, 3, 1};
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     bytes_add(&b, n, sizeof n);
     bytes_fill(&b, 0, 4 * (3 * 2 + '{' * (2 + 4 * 4 + 2 + 3 * 2) + 2 + 2));
@@ -225,7 +207,7 @@ static void test_layers_like_json(void **state) {
 }
 
 static void test_shared_flag(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     make_v1(&b, true);
     b.data[36] = 2;
@@ -236,7 +218,7 @@ static void test_shared_flag(void **state) {
 /* Sizes whose product overflows 64 bits. */
 static void test_overflow(void **state) {
     static const int32_t huge[7] = {0x40000000, 0x40000000, 0x7fffffff, 2, 1, 0x7fffffff, 0x7fffffff};
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     make_v1(&b, false);
     memcpy(b.data + 8, huge, sizeof huge);
@@ -254,7 +236,7 @@ static void test_versions(void **state) {
         {2, SPEC_ERR_UNSUPPORTED, "version 2 (int8), which is not supported"},
         {3, SPEC_ERR_VERSION, "version 3, expected 0 or 1"},
     };
-    fixture *x = *state;
+    support_file *x = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bytes b = {0};
         make_v1(&b, true);
@@ -290,15 +272,15 @@ static void test_golden(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_v0, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_v1, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_v0_numbers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_layers_like_json, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_shared_flag, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_overflow, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_v0, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_v1, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_damaged, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_numbers, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_v0_numbers, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_layers_like_json, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_shared_flag, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_overflow, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_versions, support_file_set_up, support_file_tear_down),
         cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,27 +18,6 @@
 
 #define SEQ 24
 
-static support_tmp tmp;
-
-static int set_up(void **state) {
-    (void)state;
-    support_tmp_make(&tmp);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    support_tmp_remove(&tmp);
-    return 0;
-}
-
-static const char *at(const char *name) {
-    static char path[2][200];
-    static int next;
-    next = !next;
-    return support_tmp_path(&tmp, name, path[next], sizeof path[next]);
-}
-
 static train_llama_shape shape_of(size_t vocab, size_t dim, size_t head_dim, bool tied) {
     return (train_llama_shape){.vocab = vocab,
                                .dim = dim,
@@ -68,14 +47,14 @@ static train_llama *new_model(train_llama_shape s, float deviation) {
 
 static void export(const char *name, const model_export *e) {
     spec_message why = {""};
-    int rc = model_export_write(at(name), e, NULL, &why);
+    int rc = model_export_write(support_at(name), e, NULL, &why);
     if (rc != SPEC_OK) fail_msg("%s: %d %s", name, rc, why.text);
 }
 
 static spec_tensors *open_file(const char *name) {
     spec_tensors *f = NULL;
     spec_message why = {""};
-    if (spec_tensors_open(&f, at(name), NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+    if (spec_tensors_open(&f, support_at(name), NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
     return f;
 }
 
@@ -117,7 +96,7 @@ static double farthest(train_llama *m, const spec_token *text, const float *logi
 }
 
 static float *logits_of(const char *name, const spec_token *text) {
-    spec_target *t = target_open(at(name), 1, SPEC_TYPE_F32, NULL);
+    spec_target *t = target_open(support_at(name), 1, SPEC_TYPE_F32, NULL);
     spec_sequence *s = target_sequence(t);
     spec_forward_out out = target_feed(t, s, text, SEQ, NULL, 1);
     float *logits = malloc(SEQ * target_vocab(t) * sizeof *logits);
@@ -238,7 +217,7 @@ static uint64_t hash_of(const char *name, size_t n_tokens) {
     spec_tokenizer *t;
     spec_message why;
     spec_tokenizer_info info = {.size = sizeof info};
-    if (spec_tokenizer_load(&t, at(name), NULL, &why)) fail_msg("%s", why.text);
+    if (spec_tokenizer_load(&t, support_at(name), NULL, &why)) fail_msg("%s", why.text);
     assert_int_equal(spec_tokenizer_get_info(t, &info), SPEC_OK);
     assert_int_equal(info.n_tokens, n_tokens);
     uint64_t hash = info.hash;
@@ -254,7 +233,7 @@ static void test_vocabulary(void **state) {
     random_model other = {.shape = "tiny,vocab=300,layers=1"};
     spec_message why = {""};
     spm_vocab v;
-    assert_int_equal(random_model_write(at("other.gguf"), &other, &why), SPEC_OK);
+    assert_int_equal(random_model_write(support_at("other.gguf"), &other, &why), SPEC_OK);
     spec_tensors *f = open_file("other.gguf");
     export("m.gguf", &(model_export){.model = m, .context = 8, .vocab = f});
     spec_tensors_free(f);
@@ -265,9 +244,9 @@ static void test_vocabulary(void **state) {
     assert_null(spec_tensors_meta(f, "general.name"));
     spec_tensors_free(f);
 
-    support_write_file(at("v.vocab"), text, sizeof text - 1);
-    assert_int_equal(spm_vocab_load(&v, at("v.vocab"), NULL, NULL, &why), SPEC_OK);
-    assert_int_equal(spm_vocab_save(&v, at("v.gguf"), &why), SPEC_OK);
+    support_write_file(support_at("v.vocab"), text, sizeof text - 1);
+    assert_int_equal(spm_vocab_load(&v, support_at("v.vocab"), NULL, NULL, &why), SPEC_OK);
+    assert_int_equal(spm_vocab_save(&v, support_at("v.gguf"), &why), SPEC_OK);
     export("m.gguf", &(model_export){.model = m, .context = 8, .spm = &v});
     assert_true(hash_of("m.gguf", 6) == hash_of("v.gguf", 6));
     spm_vocab_release(&v);
@@ -278,12 +257,12 @@ static void test_vocabulary(void **state) {
 
 static void refused(const model_export *e, int want, const char *part) {
     spec_message why = {""};
-    support_write_file(at("r.gguf"), "before", 6);
-    int rc = model_export_write(at("r.gguf"), e, NULL, &why);
+    support_write_file(support_at("r.gguf"), "before", 6);
+    int rc = model_export_write(support_at("r.gguf"), e, NULL, &why);
     if (rc != want || !strstr(why.text, part))
         fail_msg("%d \"%s\", expected %d \"%s\"", rc, why.text, want, part);
     size_t n;
-    char *left = support_read_file(at("r.gguf"), &n);
+    char *left = support_read_file(support_at("r.gguf"), &n);
     assert_int_equal(n, 6);
     assert_memory_equal(left, "before", 6);
     free(left);
@@ -297,7 +276,7 @@ static void test_refusals(void **state) {
     spec_message why = {""};
     const model_export good = {.model = m, .context = 8};
     model_export e = good;
-    assert_int_equal(model_export_write(at("no/such/folder"), &e, NULL, &why), SPEC_ERR_IO);
+    assert_int_equal(model_export_write(support_at("no/such/folder"), &e, NULL, &why), SPEC_ERR_IO);
     assert_non_null(strstr(why.text, "no/such/folder"));
     e.type = SPEC_TYPE_I8;
     refused(&e, SPEC_ERR_INVALID, "type I8");
@@ -364,12 +343,12 @@ static void test_memory(void **state) {
     for (;; k++) {
         spec_message why = {""};
         support_heap_refuse(&heap, k, k % 2);
-        int rc = model_export_write(at("n.gguf"), &e, &alloc, &why);
+        int rc = model_export_write(support_at("n.gguf"), &e, &alloc, &why);
         if (rc == SPEC_OK) break;
         assert_int_equal(rc, SPEC_ERR_NOMEM);
         assert_true(heap.refused > 0 && why.text[0]);
         assert_int_equal(heap.live_blocks, 0);
-        FILE *f = fopen(at("n.gguf"), "rb");
+        FILE *f = fopen(support_at("n.gguf"), "rb");
         assert_null(f);
     }
     assert_true(k > 10);
@@ -386,15 +365,15 @@ static void test_full_disk(void **state) {
     small = (struct rlimit){4096, old.rlim_max};
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     spec_message why = {""};
-    support_write_file(at("d.gguf"), "before", 6);
+    support_write_file(support_at("d.gguf"), "before", 6);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    int rc = model_export_write(at("d.gguf"), &(model_export){.model = m, .context = 8}, NULL, &why);
+    int rc = model_export_write(support_at("d.gguf"), &(model_export){.model = m, .context = 8}, NULL, &why);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, handler);
     assert_int_equal(rc, SPEC_ERR_IO);
     assert_non_null(strstr(why.text, "d.gguf"));
     size_t n;
-    char *left = support_read_file(at("d.gguf"), &n);
+    char *left = support_read_file(support_at("d.gguf"), &n);
     assert_int_equal(n, 6);
     free(left);
     train_llama_free(m);
@@ -407,5 +386,5 @@ int main(void) {
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_bad_weights),
         cmocka_unit_test(test_memory),   cmocka_unit_test(test_full_disk),
     };
-    return cmocka_run_group_tests_name("model_export", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("model_export", tests, support_at_set_up, support_at_tear_down);
 }

@@ -9,37 +9,16 @@
 #include "spec_target.h"
 #include "support.h"
 
-static support_tmp tmp;
-
-static int set_up(void **state) {
-    (void)state;
-    support_tmp_make(&tmp);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    support_tmp_remove(&tmp);
-    return 0;
-}
-
-static const char *at(const char *name) {
-    static char path[2][200];
-    static int next;
-    next = !next;
-    return support_tmp_path(&tmp, name, path[next], sizeof path[next]);
-}
-
 static void make(const char *name, random_model m) {
     spec_message why = {""};
-    int rc = random_model_write(at(name), &m, &why);
+    int rc = random_model_write(support_at(name), &m, &why);
     if (rc != SPEC_OK) fail_msg("%s: %d %s", m.shape ? m.shape : "-", rc, why.text);
 }
 
 static spec_tensors *open_file(const char *name) {
     spec_tensors *f = NULL;
     spec_message why = {""};
-    if (spec_tensors_open(&f, at(name), NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+    if (spec_tensors_open(&f, support_at(name), NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
     return f;
 }
 
@@ -223,7 +202,7 @@ static void test_mixture(void **state) {
 
 static bool same_file(const char *a, const char *b) {
     size_t n, m;
-    char *x = support_read_file(at(a), &n), *y = support_read_file(at(b), &m);
+    char *x = support_read_file(support_at(a), &n), *y = support_read_file(support_at(b), &m);
     bool same = n == m && memcmp(x, y, n) == 0;
     free(x);
     free(y);
@@ -301,7 +280,7 @@ static void test_text(void **state) {
         spec_token text[N];
         size_t distinct = 0;
         make("t.gguf", (random_model){.shape = "tiny", .arch = arch[i], .seed = 1});
-        if (spec_target_open(&t, at("t.gguf"), &o, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+        if (spec_target_open(&t, support_at("t.gguf"), &o, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
         double deviation = decode(t, text, N, VOCAB);
         spec_target_free(t);
         for (size_t k = 0; k < N; k++) {
@@ -406,14 +385,14 @@ static void test_refused(void **state) {
         assert_int_equal(random_model_check(&m, &why), SPEC_ERR_INVALID);
         if (!strstr(why.text, t[i].said)) fail_msg("no \"%s\" in: %s", t[i].said, why.text);
         why.text[0] = '\0';
-        assert_int_equal(random_model_write(at("no.gguf"), &m, &why), SPEC_ERR_INVALID);
+        assert_int_equal(random_model_write(support_at("no.gguf"), &m, &why), SPEC_ERR_INVALID);
         assert_true(why.text[0]);
-        FILE *f = fopen(at("no.gguf"), "rb");
+        FILE *f = fopen(support_at("no.gguf"), "rb");
         assert_null(f);
     }
     random_model m = {.shape = "tiny"};
     spec_message why = {""};
-    assert_int_equal(random_model_write(at("no/such/place.gguf"), &m, &why), SPEC_ERR_IO);
+    assert_int_equal(random_model_write(support_at("no/such/place.gguf"), &m, &why), SPEC_ERR_IO);
     assert_true(strstr(why.text, "place.gguf") != NULL);
 }
 
@@ -434,12 +413,12 @@ static void test_progress(void **state) {
     uint64_t last = 0;
     spec_message why = {""};
     random_model m = {.shape = "tiny", .progress = count_progress, .user = &last};
-    assert_int_equal(random_model_write(at("p.gguf"), &m, &why), SPEC_OK);
+    assert_int_equal(random_model_write(support_at("p.gguf"), &m, &why), SPEC_OK);
     assert_int_equal(last, m.bytes);
     assert_int_equal(m.bytes, 4 * m.parameters);
     m.progress = stop_half_way;
-    assert_int_equal(random_model_write(at("half.gguf"), &m, &why), SPEC_ERR_STATE);
-    FILE *f = fopen(at("half.gguf"), "rb");
+    assert_int_equal(random_model_write(support_at("half.gguf"), &m, &why), SPEC_ERR_STATE);
+    FILE *f = fopen(support_at("half.gguf"), "rb");
     assert_null(f);
 }
 
@@ -452,5 +431,5 @@ int main(void) {
         cmocka_unit_test(test_pieces),        cmocka_unit_test(test_vocabulary),
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_progress),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, support_at_set_up, support_at_tear_down);
 }

@@ -13,26 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct fixture {
-    support_tmp tmp;
-    char path[256];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture x;
-    support_tmp_make(&x.tmp);
-    support_tmp_path(&x.tmp, "out", x.path, sizeof x.path);
-    *state = &x;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    support_tmp_remove(&((fixture *)*state)->tmp);
-    return 0;
-}
-
 /* The folder holds `name` and nothing else; "" for nothing at all. */
-static void check_only(const fixture *x, const char *name) {
+static void check_only(const support_file *x, const char *name) {
     char path[256];
     support_tmp_path(&x->tmp, name, path, sizeof path);
     if (*name) {
@@ -157,7 +139,7 @@ static void put_data(spec_writer *w, size_t piece) {
 /* ---- what is written ----------------------------------------------------- */
 
 static void test_exact_bytes(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int k = 0; k < 2; k++) {
         for (size_t piece = 1; piece <= DATA; piece++) {
             bytes b = {0};
@@ -170,12 +152,12 @@ static void test_exact_bytes(void **state) {
             bytes_free(&b);
         }
         spec_tensors_free(must_open(x->path, NULL));
-        check_only(x, "out");
+        check_only(x, "model");
     }
 }
 
 static void test_empty(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int k = 0; k < 2; k++) {
         for (int with_meta = 0; with_meta < 2; with_meta++) {
             spec_writer *w = must_begin(x->path, formats[k]);
@@ -190,7 +172,7 @@ static void test_empty(void **state) {
 }
 
 /* Random shapes of every type, in pieces of any size, some beyond the buffer. */
-static void round_trip(const fixture *x, spec_format format, support_rng *rng) {
+static void round_trip(const support_file *x, spec_format format, support_rng *rng) {
     enum { N = 40 };
     size_t total = 0, at = 0;
     spec_writer *w = must_begin(x->path, format);
@@ -237,7 +219,7 @@ static void round_trip(const fixture *x, spec_format format, support_rng *rng) {
 }
 
 static void test_round_trips(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     support_rng rng = support_rng_new(support_seed(), 72);
     for (int i = 0; i < 10; i++) round_trip(x, formats[i % 2], &rng);
 }
@@ -284,7 +266,7 @@ static void refuse_arguments(spec_writer *w, bool gguf) {
 
 /* After all of them the file is what it would have been. */
 static void test_refused_arguments(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int k = 0; k < 2; k++) {
         bytes b = {0};
         uint8_t much[DATA + 1] = {0};
@@ -305,7 +287,7 @@ static void test_refused_arguments(void **state) {
 
 /* NaN and any bytes as text are fine in GGUF. */
 static void test_gguf_takes_all(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     double d = 0;
     const char *s;
     size_t n;
@@ -326,7 +308,7 @@ static void test_gguf_takes_all(void **state) {
 }
 
 static void test_bad_paths(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     char path[256];
     spec_writer *w = NULL;
     spec_message why;
@@ -359,7 +341,7 @@ static void test_bad_paths(void **state) {
 /* ---- nothing stays ------------------------------------------------------- */
 
 static void test_abandoned(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int stage = 0; stage < 4; stage++) {
         spec_message why;
         spec_writer *w = must_begin(x->path, formats[stage % 2]);
@@ -368,7 +350,7 @@ static void test_abandoned(void **state) {
         assert_int_equal(access(x->path, F_OK), -1);
         if (stage == 3) {
             assert_int_equal(spec_writer_finish(w, &why), SPEC_ERR_INVALID);
-            assert_non_null(strstr(why.text, "out: not written: 35 bytes of data are missing"));
+            assert_non_null(strstr(why.text, "model: not written: 35 bytes of data are missing"));
         } else {
             spec_writer_abandon(w);
         }
@@ -378,7 +360,7 @@ static void test_abandoned(void **state) {
 
 /* The old file is there until the new one is whole, and its permissions stay. */
 static void test_replaces(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     struct stat st;
     support_write_file(x->path, "old", 3);
     assert_int_equal(chmod(x->path, 0640), 0);
@@ -390,13 +372,13 @@ static void test_replaces(void **state) {
     spec_tensors_free(must_open(x->path, NULL));
     assert_int_equal(stat(x->path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
-    check_only(x, "out");
+    check_only(x, "model");
 }
 
 /* The disk is full: here a limit on the size of files. */
 static void test_full_disk(void **state) {
     enum { BYTES = 4 << 20, LIMIT = 1 << 20 };
-    fixture *x = *state;
+    support_file *x = *state;
     struct rlimit old, small;
     spec_message why;
     uint8_t *data = calloc(1, BYTES);
@@ -415,7 +397,7 @@ static void test_full_disk(void **state) {
     assert_int_equal(spec_writer_data(w, data, 1), SPEC_ERR_IO);
     assert_int_equal(spec_writer_meta_uint(w, "k", 1), SPEC_ERR_IO);
     assert_int_equal(spec_writer_finish(w, &why), SPEC_ERR_IO);
-    assert_non_null(strstr(why.text, "out: writing: "));
+    assert_non_null(strstr(why.text, "model: writing: "));
     free(data);
 }
 
@@ -431,7 +413,7 @@ static void test_full_disk(void **state) {
 
 /* Writes the sample while request k is refused. Returns whether a file came out: none where the
  * header could not be made. */
-static bool write_refused(const fixture *x, spec_format format, support_heap *heap, size_t k) {
+static bool write_refused(const support_file *x, spec_format format, support_heap *heap, size_t k) {
     spec_allocator a = support_alloc(heap);
     spec_writer *w = NULL;
     spec_message why = {{0}};
@@ -443,13 +425,13 @@ static bool write_refused(const fixture *x, spec_format format, support_heap *he
     for (int i = 0; i < TENSORS; i++) INSIST(put_tensor(w, i));
     int err = spec_writer_data(w, data, DATA), end = spec_writer_finish(w, &why);
     assert_int_equal(err, end);
-    if (err) assert_non_null(strstr(why.text, "out: no memory"));
+    if (err) assert_non_null(strstr(why.text, "model: no memory"));
     if (err) assert_int_equal(err, SPEC_ERR_NOMEM);
     return !err;
 }
 
 static void test_refused_memory(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     for (int i = 0; i < 2; i++) {
         bytes b = {0};
         support_heap heap;
@@ -458,13 +440,13 @@ static void test_refused_memory(void **state) {
         support_heap_init(&heap);
         assert_true(write_refused(x, formats[i], &heap, SIZE_MAX));
         size_t requests = heap.requests;
-        check_only(x, "out");
+        check_only(x, "model");
         for (size_t k = 0; k < requests; k++) {
             bool there = write_refused(x, formats[i], &heap, k);
             assert_int_equal(heap.refused, 1);
             support_heap_assert_clean(&heap);
             if (there) must_equal(x->path, b.data, b.n);
-            check_only(x, there ? "out" : "");
+            check_only(x, there ? "model" : "");
             files += there;
         }
         assert_true(files > requests / 2 && files < requests);
@@ -474,16 +456,16 @@ static void test_refused_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_exact_bytes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_empty, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_round_trips, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refused_arguments, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_gguf_takes_all, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bad_paths, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_abandoned, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_replaces, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refused_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_exact_bytes, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_empty, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_round_trips, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_refused_arguments, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_gguf_takes_all, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_paths, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_abandoned, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_replaces, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_full_disk, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_refused_memory, support_file_set_up, support_file_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

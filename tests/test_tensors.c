@@ -11,24 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct fixture {
-    support_tmp tmp;
-    char path[256];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture x;
-    support_tmp_make(&x.tmp);
-    support_tmp_path(&x.tmp, "model", x.path, sizeof x.path);
-    *state = &x;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    support_tmp_remove(&((fixture *)*state)->tmp);
-    return 0;
-}
-
 static int try_open(const char *path, spec_message *why) {
     spec_tensors *f = NULL;
     int err = spec_tensors_open(&f, path, NULL, why);
@@ -58,7 +40,7 @@ static void test_foreign(void **state) {
         {"GGUF", 4, "the header: 4 bytes at byte 4, but the file ends at 4"},
         {"", 0, "is empty"},
     };
-    fixture *x = *state;
+    support_file *x = *state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         bytes b = {0};
         bytes_add(&b, files[i].content, files[i].n);
@@ -71,7 +53,7 @@ static void test_foreign(void **state) {
 static void test_random_content(void **state) {
     static const char *const heads[] = {"", "GGUF\3\0\0", "24ka\1\0\0", "{\"", "\x10\0\0\0\0\0\0\0{\""};
     static const size_t lengths[] = {0, 8, 8, 2, 10};
-    fixture *x = *state;
+    support_file *x = *state;
     support_rng rng = support_rng_new(support_seed(), 71);
     for (size_t k = 0; k < 500; k++) {
         bytes b = {0};
@@ -88,7 +70,7 @@ static void test_random_content(void **state) {
 }
 
 static void test_no_file(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     char path[256];
     spec_message why;
     spec_tensors *f = NULL;
@@ -127,7 +109,7 @@ typedef struct part {
     const char *tensor;
 } part;
 
-static void write_part(const fixture *x, const char *name, part p) {
+static void write_part(const support_file *x, const char *name, part p) {
     bytes b = {0};
     char path[256];
     gguf_header(&b, 3, 1, 3 + (p.no == 0));
@@ -145,12 +127,12 @@ static void write_part(const fixture *x, const char *name, part p) {
 static const char *const part_names[] = {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf",
                                          "m-00003-of-00003.gguf"};
 
-static void write_parts(const fixture *x) {
+static void write_parts(const support_file *x) {
     for (uint64_t i = 0; i < 3; i++)
         write_part(x, part_names[i], (part){i, 3, 3, (const char *const[]){"a", "b", "c"}[i]});
 }
 
-static void refuse_part(const fixture *x, const char *name, int expected, const char *says) {
+static void refuse_part(const support_file *x, const char *name, int expected, const char *says) {
     char path[256];
     spec_message why = {{0}};
     int err = try_open(support_tmp_path(&x->tmp, name, path, sizeof path), &why);
@@ -159,7 +141,7 @@ static void refuse_part(const fixture *x, const char *name, int expected, const 
 }
 
 static void test_split(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     char path[256];
     write_parts(x);
     support_tmp_path(&x->tmp, part_names[0], path, sizeof path);
@@ -175,7 +157,7 @@ static void test_split(void **state) {
 }
 
 static void test_bad_splits(void **state) {
-    fixture *x = *state;
+    support_file *x = *state;
     char path[256], other[256];
     const char *first = part_names[0], *second = part_names[1];
     write_parts(x);
@@ -265,7 +247,7 @@ static void check_value(const spec_tensors *f, const value_case *c) {
 
 static void test_conversions(void **state) {
     enum { N = sizeof value_cases / sizeof *value_cases };
-    fixture *x = *state;
+    support_file *x = *state;
     bytes b = {0};
     uint64_t u;
     double d;
@@ -303,13 +285,13 @@ static void test_conversions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_foreign, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_random_content, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_foreign, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_random_content, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_no_file, support_file_set_up, support_file_tear_down),
         cmocka_unit_test(test_long_path),
-        cmocka_unit_test_setup_teardown(test_split, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bad_splits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_conversions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_split, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_splits, support_file_set_up, support_file_tear_down),
+        cmocka_unit_test_setup_teardown(test_conversions, support_file_set_up, support_file_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
