@@ -9,8 +9,8 @@
 #include "train_case.h"
 #include "train_check.h"
 
-#define SEQS 5
-#define SEQ  261 /* with SEQS more rows than a piece of any operation has, and no multiple of one */
+#define SEQS 4
+#define SEQ  135 /* with SEQS more rows than a piece of any operation has, and no multiple of one */
 
 typedef struct outcome {
     double loss[2];
@@ -83,7 +83,7 @@ static void compare(outcome (*train)(const void *arg, specp_team *team), const v
 
 static void test_medusa(void **state) {
     (void)state;
-    const train_medusa_shape s = {2, 1, 24, 150, 0.8};
+    const train_medusa_shape s = {2, 1, 16, 150, 0.8};
     medusa_case c;
     medusa_case_make(&c, &s, SEQS, SEQ, 1);
     compare(train_heads, &c);
@@ -92,13 +92,13 @@ static void test_medusa(void **state) {
 
 static void test_eagle3(void **state) {
     (void)state;
-    const train_eagle3_shape s = {.dim = 24,
+    const train_eagle3_shape s = {.dim = 16,
                                   .vocab = 200,
                                   .n_taps = 2,
                                   .draft_vocab = 150,
                                   .n_heads = 4,
                                   .n_kv_heads = 2,
-                                  .head_dim = 6,
+                                  .head_dim = 4,
                                   .n_ff = 40,
                                   .steps = 3,
                                   .decay = 0.8,

@@ -69,18 +69,18 @@ void train_check_step(train_params *p, uint64_t t, double scale, double norm) {
     train_adamw_step(&o, t, scale, p->grad, p->value, p->m, p->v, p->n);
 }
 
-void train_check_differences(const train_params *p, support_rng *r,
+void train_check_differences(const train_params *p, support_rng *r, size_t n,
                              double (*loss)(const void *arg, const double *values), const void *arg) {
     double *x = train_check_make(p->n, sizeof *x);
     for (size_t i = 0; i < p->n; i++) x[i] = (double)p->value[i];
     for (size_t i = 0; i < p->n_views; i++) {
         const train_view *v = &p->view[i];
-        size_t n = v->rows * v->cols;
+        size_t all = v->rows * v->cols;
         double most = 0.0;
-        for (size_t j = 0; j < n; j++) most = fmax(most, fabs((double)p->grad[v->offset + j]));
+        for (size_t j = 0; j < all; j++) most = fmax(most, fabs((double)p->grad[v->offset + j]));
         assert_true(most > 0.0);
-        for (int k = 0; k < 8; k++) {
-            size_t j = v->offset + support_rng_below(r, (uint32_t)n);
+        for (size_t k = 0; k < n; k++) {
+            size_t j = v->offset + support_rng_below(r, (uint32_t)all);
             const double h = 1e-5, at = x[j];
             x[j] = at + h;
             double above = loss(arg, x);

@@ -24,8 +24,8 @@ void train_check_values(const train_params *p, const spec_tensors *expected, con
 /* One step of the recorded AdamW, t from 1, with the gradient times scale; its norm must be `norm`. */
 void train_check_step(train_params *p, uint64_t t, double scale, double norm);
 
-/* p->grad against difference quotients of `loss`, at some elements of every view. */
-void train_check_differences(const train_params *p, support_rng *r,
+/* p->grad against difference quotients of `loss`, at n elements of every view. */
+void train_check_differences(const train_params *p, support_rng *r, size_t n,
                              double (*loss)(const void *arg, const double *values), const void *arg);
 
 /* Weights large enough that every part matters. */
