@@ -65,7 +65,8 @@ typedef struct train_dump_source {
 
 /*
  * Writes rows of windows. The file appears whole or not at all. Errors of train_features_run;
- * SPEC_ERR_INVALID (not a window within the limit; a number too large for halves), SPEC_ERR_IO, SPEC_ERR_NOMEM.
+ * SPEC_ERR_INVALID (not a window within the limit; a number too large for halves), SPEC_ERR_IO,
+ * SPEC_ERR_NOMEM.
  */
 int train_features_dump(train_features *f, const char *path, const train_dump_source *source,
                         spec_message *why);
