@@ -48,6 +48,25 @@ void made_medusa(const char *path, size_t heads, size_t hidden, size_t vocab, ui
     assert_int_equal(spec_writer_finish(w, &why), 0);
 }
 
+/* ---- a world -------------------------------------------------------------- */
+
+int head_world_set_up(void **state) {
+    static head_world w;
+    support_tmp_make(&w.tmp);
+    support_tmp_path(&w.tmp, "head", w.path, sizeof w.path);
+    w.rng = support_rng_new(support_seed(), 430);
+    *state = &w;
+    return specp_team_new(&w.team[0], 1, NULL) || specp_team_new(&w.team[1], 3, NULL);
+}
+
+int head_world_tear_down(void **state) {
+    head_world *w = *state;
+    specp_team_free(w->team[0]);
+    specp_team_free(w->team[1]);
+    support_tmp_remove(&w->tmp);
+    return 0;
+}
+
 /* ---- a target ------------------------------------------------------------ */
 
 static void sizes(void *self, spec_lm_info *out) {

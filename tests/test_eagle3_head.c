@@ -12,31 +12,8 @@
 
 #include "eagle3_internal.h"
 #include "eagle3_world.h"
+#include "made_heads.h"
 #include "tensor_bytes.h"
-
-typedef struct world {
-    support_tmp tmp;
-    char path[256];
-    specp_team *team[2]; /* of one thread, of three */
-    support_rng rng;
-} world;
-
-static int set_up(void **state) {
-    static world w;
-    support_tmp_make(&w.tmp);
-    support_tmp_path(&w.tmp, "head", w.path, sizeof w.path);
-    w.rng = support_rng_new(support_seed(), 430);
-    *state = &w;
-    return specp_team_new(&w.team[0], 1, NULL) || specp_team_new(&w.team[1], 3, NULL);
-}
-
-static int tear_down(void **state) {
-    world *w = *state;
-    specp_team_free(w->team[0]);
-    specp_team_free(w->team[1]);
-    support_tmp_remove(&w->tmp);
-    return 0;
-}
 
 /* Runs one node and returns its number. */
 static size_t run_one(specp_eagle3 *h, specp_eagle3_request *r, int32_t parent, spec_token token,
@@ -131,7 +108,7 @@ static void check_chain(specp_eagle3 *h, specp_eagle3_request *r, const spec_ten
 }
 
 static void test_recorded(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     eagle3_recorded g;
     if (!eagle3_recorded_open(&g, w->team[1])) SUPPORT_SKIP_NO_SHARED();
     specp_eagle3 *h = eagle3_must_open(g.path, &g.o);
@@ -163,7 +140,7 @@ static void test_recorded(void **state) {
 /* ---- against the oracle ----------------------------------------------------------- */
 
 /* limit: the largest difference, in units of the logits' root mean square. */
-static void check_oracle(world *w, const eagle3_made *m, size_t n_rows, double limit) {
+static void check_oracle(head_world *w, const eagle3_made *m, size_t n_rows, double limit) {
     enum { MOST = 40 }; /* behind few rows a path longer than they are */
     size_t n_chain = n_rows < 2 ? MOST : 3;
     eagle3_make(w->path, m, &w->rng);
@@ -290,7 +267,7 @@ static void test_invariance(void **state) {
          .type = SPEC_TYPE_BF16},
     };
     enum { BATCH = 3, ROWS = 270 };
-    world *w = *state;
+    head_world *w = *state;
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         const eagle3_made *m = &cases[c];
         eagle3_make(w->path, m, &w->rng);
@@ -333,7 +310,7 @@ static void test_invariance(void **state) {
 
 /* A node of a tree is the last of its path as a chain. */
 static void test_paths(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     const eagle3_made *m = &eagle3_usual;
     eagle3_make(w->path, m, &w->rng);
     specp_eagle3_options o = eagle3_options_of(m, w->team[1]);
@@ -361,7 +338,7 @@ static void test_paths(void **state) {
 /* Rows that come in pieces, out of a larger array, after nodes that were dropped: as if at once. */
 static void test_pieces(void **state) {
     enum { ROWS = 60 };
-    world *w = *state;
+    head_world *w = *state;
     const eagle3_made *m = &eagle3_usual;
     eagle3_make(w->path, m, &w->rng);
     specp_eagle3_options o = eagle3_options_of(m, w->team[1]);
@@ -436,7 +413,7 @@ static void test_scaling(void **state) {
          1, NULL, "high_freq_factor 4 is not above low_freq_factor 4"},
     };
 #undef REST
-    world *w = *state;
+    head_world *w = *state;
     char beside[256], config[512];
     eagle3_made m = {SIZES(24, 61, 3, 24, 2, 2, 64, 20, 61), .layer = "midlayer."};
     eagle3_make(w->path, &m, &w->rng);
@@ -464,5 +441,5 @@ int main(void) {
         cmocka_unit_test(test_recorded), cmocka_unit_test(test_oracle), cmocka_unit_test(test_invariance),
         cmocka_unit_test(test_paths),    cmocka_unit_test(test_pieces), cmocka_unit_test(test_scaling),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, head_world_set_up, head_world_tear_down);
 }

@@ -10,34 +10,12 @@
 #include <string.h>
 
 #include "eagle3_world.h"
+#include "made_heads.h"
 #include "tensor_bytes.h"
-
-typedef struct world {
-    support_tmp tmp;
-    char path[256];
-    specp_team *team;
-    support_rng rng;
-} world;
-
-static int set_up(void **state) {
-    static world w;
-    support_tmp_make(&w.tmp);
-    support_tmp_path(&w.tmp, "head", w.path, sizeof w.path);
-    w.rng = support_rng_new(support_seed(), 432);
-    *state = &w;
-    return specp_team_new(&w.team, 2, NULL);
-}
-
-static int tear_down(void **state) {
-    world *w = *state;
-    specp_team_free(w->team);
-    support_tmp_remove(&w->tmp);
-    return 0;
-}
 
 /* ---- files ------------------------------------------------------------------------ */
 
-static void refuse(world *w, const specp_eagle3_options *o, int code, const char *says) {
+static void refuse(head_world *w, const specp_eagle3_options *o, int code, const char *says) {
     specp_eagle3 *h = NULL;
     spec_message why = {""};
     int err = specp_eagle3_open(&h, w->path, o, NULL, &why);
@@ -59,9 +37,9 @@ typedef struct refused {
     const char *says;
 } refused;
 
-static void refuse_each(world *w, const refused *cases, size_t n) {
+static void refuse_each(head_world *w, const refused *cases, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        specp_eagle3_options o = eagle3_options_of(&eagle3_usual, w->team);
+        specp_eagle3_options o = eagle3_options_of(&eagle3_usual, w->team[1]);
         eagle3_make(w->path, &cases[i].m, &w->rng);
         refuse(w, &o, cases[i].code, cases[i].says);
     }
@@ -87,7 +65,7 @@ static void test_tensors(void **state) {
                {"lm_head.weight", "expected (.., 24)"},
                {"fc.weight", "expected (24, ..)"},
                {"d2t", "expected (37)"}};
-    world *w = *state;
+    head_world *w = *state;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         bool first = strstr(all[i].name, "q_proj") != NULL, fc = strcmp(all[i].name, "fc.weight") == 0;
         bool offsets = strcmp(all[i].name, "d2t") == 0, vector = strstr(all[i].name, "norm") != NULL;
@@ -155,13 +133,13 @@ static void test_vocabulary(void **state) {
          UNSUPPORTED,
          "t2d has type I16, expected BOOL"},
     };
-    world *w = *state;
+    head_world *w = *state;
     REFUSE(w, cases);
     /* Narrow offsets and flags of other types are as good. */
     eagle3_made m = eagle3_usual;
     m.other = "d2t";
     m.other_type = SPEC_TYPE_I32;
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     eagle3_make(w->path, &m, &w->rng);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     assert_int_equal(specp_eagle3_target_token(h, 36), 36 * 61 / 37);
@@ -174,9 +152,9 @@ static void test_vocabulary(void **state) {
 
 /* Heads of other targets; options that make no sense. */
 static void test_targets(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     eagle3_made m = eagle3_usual;
-    specp_eagle3_options o = eagle3_options_of(&m, w->team), bad = o;
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]), bad = o;
     eagle3_make(w->path, &m, &w->rng);
     bad.hidden = 36;
     refuse(w, &bad, INVALID, "norm.weight is (24), for a hidden size of 24; the target's is 36");
@@ -264,17 +242,17 @@ static void test_metadata(void **state) {
          CORRUPT,
          "rope_scaling.factor is missing"},
     };
-    world *w = *state;
+    head_world *w = *state;
     REFUSE(w, cases);
 }
 
 /* What a list of layers becomes: 0 is the embedding, i is after layer i - 1. */
-static void check_layers(world *w, const char *layers, size_t n_layers, size_t n, const int32_t *want) {
+static void check_layers(head_world *w, const char *layers, size_t n_layers, size_t n, const int32_t *want) {
     eagle3_made m = eagle3_usual;
     m.layers = layers;
     m.n_layers = n_layers;
     m.taps = n;
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     eagle3_make(w->path, &m, &w->rng);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     assert_int_equal(specp_eagle3_get_info(h)->n_taps, n);
@@ -283,7 +261,7 @@ static void check_layers(world *w, const char *layers, size_t n_layers, size_t n
 }
 
 static void test_layers(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     check_layers(w, NULL, 8, 3, (const int32_t[]){1, 3, 4});
     check_layers(w, NULL, 32, 3, (const int32_t[]){1, 15, 28});
     check_layers(w, NULL, 7, 3, (const int32_t[]){1, 2, 3});
@@ -302,7 +280,7 @@ static void test_config(void **state) {
                                  "\"silu\", \"rope_scaling\": null}, "
                                  "\"norm_before_residual\": true, "
                                  "\"eagle_config\": {\"eagle_aux_hidden_state_layer_ids\": [1, 2, 8]}}";
-    world *w = *state;
+    head_world *w = *state;
     char beside[256];
     eagle3_made m = eagle3_usual, same = m;
     m.meta = EAGLE3_META_NONE;
@@ -313,7 +291,7 @@ static void test_config(void **state) {
     eagle3_make(w->path, &m, &w->rng);
     support_tmp_path(&w->tmp, "config.json", beside, sizeof beside);
     support_write_file(beside, config, sizeof config - 1);
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     const specp_eagle3_info *info = specp_eagle3_get_info(h);
     const int32_t layers[] = {0, 1, 7};
@@ -349,9 +327,9 @@ static void test_config(void **state) {
 /* ---- calls -------------------------------------------------------------------------- */
 
 static void test_calls(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     const eagle3_made *m = &eagle3_usual;
-    specp_eagle3_options o = eagle3_options_of(m, w->team);
+    specp_eagle3_options o = eagle3_options_of(m, w->team[1]);
     eagle3_make(w->path, m, &w->rng);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     specp_eagle3_request *a = NULL, *b = eagle3_must_request(h);
@@ -437,9 +415,9 @@ static int failing_embedding(void *user, spec_token t, float *out) {
 }
 
 static void test_embedding(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     failing f = {eagle3_usual, SIZE_MAX};
-    specp_eagle3_options o = eagle3_options_of(&f.m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&f.m, w->team[1]);
     o.embedding = failing_embedding;
     o.user = &f;
     eagle3_make(w->path, &f.m, &w->rng);
@@ -472,7 +450,7 @@ static void test_embedding(void **state) {
 
 /* Bytes changed, and the file cut: refused with a message, or a head that works. */
 static void test_damaged(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     eagle3_made m = {.target = 4,
                      .vocab = 9,
                      .n_layers = 8,
@@ -486,7 +464,7 @@ static void test_damaged(void **state) {
                      .layer = "midlayer.",
                      .d2t = true,
                      .t2d = true};
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     eagle3_make(w->path, &m, &w->rng);
     eagle3_text text = eagle3_random_text(&m, 3, &w->rng);
     size_t n, n_refused = 0, worked = 0;
@@ -523,7 +501,7 @@ static void test_damaged(void **state) {
 /* Every allocation of opening refused in turn. */
 static void test_memory(void **state) {
     static const spec_type types[] = {SPEC_TYPE_F32, SPEC_TYPE_Q8_0};
-    world *w = *state;
+    head_world *w = *state;
     for (size_t i = 0; i < 2; i++) {
         eagle3_made m = {.target = 32,
                          .vocab = 61,
@@ -539,7 +517,7 @@ static void test_memory(void **state) {
                          .d2t = true,
                          .type = types[i]};
         eagle3_make(w->path, &m, &w->rng);
-        specp_eagle3_options o = eagle3_options_of(&m, w->team);
+        specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
         support_heap heap;
         support_heap_init(&heap);
         spec_allocator a = support_alloc(&heap);
@@ -569,5 +547,5 @@ int main(void) {
         cmocka_unit_test(test_calls),    cmocka_unit_test(test_embedding),  cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, head_world_set_up, head_world_tear_down);
 }

@@ -12,30 +12,8 @@
 
 #include "eagle3_tree.h"
 #include "eagle3_world.h"
+#include "made_heads.h"
 #include "tensor_bytes.h"
-
-typedef struct world {
-    support_tmp tmp;
-    char path[256];
-    specp_team *team;
-    support_rng rng;
-} world;
-
-static int set_up(void **state) {
-    static world w;
-    support_tmp_make(&w.tmp);
-    support_tmp_path(&w.tmp, "head", w.path, sizeof w.path);
-    w.rng = support_rng_new(support_seed(), 431);
-    *state = &w;
-    return specp_team_new(&w.team, 2, NULL);
-}
-
-static int tear_down(void **state) {
-    world *w = *state;
-    specp_team_free(w->team);
-    support_tmp_remove(&w->tmp);
-    return 0;
-}
 
 static specp_eagle3_trees *must_trees(specp_eagle3 *h, uint32_t top_k, uint32_t depth, uint32_t total) {
     specp_eagle3_trees *t = NULL;
@@ -124,9 +102,9 @@ static void check_levels(specp_eagle3 *h, specp_eagle3_request *r, const spec_te
 }
 
 static void test_recorded(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     eagle3_recorded g;
-    if (!eagle3_recorded_open(&g, w->team)) SUPPORT_SKIP_NO_SHARED();
+    if (!eagle3_recorded_open(&g, w->team[1])) SUPPORT_SKIP_NO_SHARED();
     specp_eagle3 *h = eagle3_must_open(g.path, &g.o);
     specp_eagle3_request *r = eagle3_must_request(h);
     specp_eagle3_trees *tree = must_trees(h, 4, 3, 12), *line = must_trees(h, 1, 4, 6);
@@ -227,7 +205,7 @@ static void same_tree(const spec_tree *a, const spec_tree *b) {
     }
 }
 
-static eagle3_made random_head(world *w) {
+static eagle3_made random_head(head_world *w) {
     eagle3_made m = eagle3_usual;
     m.norm_before = support_rng_chance(&w->rng, 0.5);
     m.type = support_rng_chance(&w->rng, 0.5) ? SPEC_TYPE_F32 : SPEC_TYPE_BF16;
@@ -239,7 +217,7 @@ static eagle3_made random_head(world *w) {
 static uint32_t below(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static void test_search(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     spec_tree a, b;
     size_t clipped = 0;
     assert_int_equal(spec_tree_init(&a, 80, 0, 0, NULL), 0);
@@ -247,7 +225,7 @@ static void test_search(void **state) {
     for (size_t i = 0; i < 150; i++) {
         eagle3_made m = random_head(w);
         eagle3_make(w->path, &m, &w->rng);
-        specp_eagle3_options o = eagle3_options_of(&m, w->team);
+        specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
         specp_eagle3 *h = eagle3_must_open(w->path, &o);
         specp_eagle3_request *r = eagle3_must_request(h);
         eagle3_text text = eagle3_random_text(&m, 12, &w->rng);
@@ -286,11 +264,11 @@ static void same_bits(const spec_tree *a, const spec_tree *b) {
 
 static void test_batch(void **state) {
     enum { BATCH = 5 };
-    world *w = *state;
+    head_world *w = *state;
     eagle3_made m = eagle3_usual;
     m.sharp = 6.0f;
     eagle3_make(w->path, &m, &w->rng);
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     specp_eagle3_trees *t = must_trees(h, 5, 5, 30);
     eagle3_text text = eagle3_random_text(&m, 60, &w->rng);
@@ -347,12 +325,12 @@ static int count_embedding(void *user, spec_token t, float *out) {
 }
 
 static void test_work(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     counted c = {eagle3_usual, 0, SIZE_MAX};
     spec_tree out;
     c.m.sharp = 20.0f;
     eagle3_make(w->path, &c.m, &w->rng);
-    specp_eagle3_options o = eagle3_options_of(&c.m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&c.m, w->team[1]);
     o.embedding = count_embedding;
     o.user = &c;
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
@@ -400,14 +378,14 @@ static void test_work(void **state) {
 /* ---- ties, and what is not finite ---------------------------------------------------- */
 
 static void test_ties(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     eagle3_made m = eagle3_usual;
     spec_tree a, b;
     assert_int_equal(spec_tree_init(&a, 40, 0, 0, NULL), 0);
     assert_int_equal(spec_tree_init(&b, 40, 0, 0, NULL), 0);
     m.flat = true;
     eagle3_make(w->path, &m, &w->rng);
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     specp_eagle3_request *r = eagle3_must_request(h);
     specp_eagle3_trees *t = must_trees(h, 4, 3, 31);
@@ -446,13 +424,13 @@ static void test_ties(void **state) {
 /* ---- options and memory ---------------------------------------------------------------- */
 
 static void test_options(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     static const specp_eagle3_tree_options bad[] = {
         {0, 3, 12}, {65, 3, 12}, {4, 33, 12}, {4, 3, 1}, {4, 3, 4098}};
     eagle3_made m = eagle3_usual;
     m.draft_vocab = 3;
     eagle3_make(w->path, &m, &w->rng);
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     specp_eagle3 *h = eagle3_must_open(w->path, &o);
     specp_eagle3_trees *t = NULL;
     spec_tree out;
@@ -480,10 +458,10 @@ static void test_options(void **state) {
 
 /* Every allocation of a life refused in turn, then the life goes on. */
 static void test_memory(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     eagle3_made m = eagle3_usual;
     eagle3_make(w->path, &m, &w->rng);
-    specp_eagle3_options o = eagle3_options_of(&m, w->team);
+    specp_eagle3_options o = eagle3_options_of(&m, w->team[1]);
     eagle3_text text = eagle3_random_text(&m, 600, &w->rng);
     support_heap heap;
     support_heap_init(&heap);
@@ -550,5 +528,5 @@ int main(void) {
         cmocka_unit_test(test_work),     cmocka_unit_test(test_ties),   cmocka_unit_test(test_options),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, head_world_set_up, head_world_tear_down);
 }

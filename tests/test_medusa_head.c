@@ -10,32 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "made_heads.h"
 #include "medusa_head.h"
 #include "tensor_bytes.h"
-
-typedef struct world {
-    support_tmp tmp;
-    char path[256];
-    specp_team *team[2]; /* of one thread, of three */
-    support_rng rng;
-} world;
-
-static int set_up(void **state) {
-    static world w;
-    support_tmp_make(&w.tmp);
-    support_tmp_path(&w.tmp, "heads", w.path, sizeof w.path);
-    w.rng = support_rng_new(support_seed(), 420);
-    *state = &w;
-    return specp_team_new(&w.team[0], 1, NULL) || specp_team_new(&w.team[1], 3, NULL);
-}
-
-static int tear_down(void **state) {
-    world *w = *state;
-    specp_team_free(w->team[0]);
-    specp_team_free(w->team[1]);
-    support_tmp_remove(&w->tmp);
-    return 0;
-}
 
 /* ---- made files --------------------------------------------------------------------- */
 
@@ -53,7 +30,7 @@ typedef struct made {
 
 static const made usual = {.heads = 2, .layers = 1, .hidden = 20, .vocab = 37, .prefix = ""};
 
-static void data_of(world *w, spec_writer *to, const made *m, spec_type type, size_t n, bool bias) {
+static void data_of(head_world *w, spec_writer *to, const made *m, spec_type type, size_t n, bool bias) {
     float *x = malloc(n * sizeof *x);
     void *raw = malloc(n * 8);
     for (size_t i = 0; i < n; i++) x[i] = (float)(support_rng_unit(&w->rng) - 0.5) * (bias ? 2.0f : 1.0f);
@@ -66,7 +43,7 @@ static void data_of(world *w, spec_writer *to, const made *m, spec_type type, si
 }
 
 /* One tensor: declared in the first walk, its data in the second. */
-static void tensor(world *w, spec_writer *to, const made *m, const char *name, size_t rows, size_t cols,
+static void tensor(head_world *w, spec_writer *to, const made *m, const char *name, size_t rows, size_t cols,
                    bool data) {
     if (m->without != NULL && strcmp(m->without, name) == 0) return;
     uint64_t dim[3] = {rows, cols, 0};
@@ -85,7 +62,7 @@ static void tensor(world *w, spec_writer *to, const made *m, const char *name, s
         assert_int_equal(spec_writer_tensor(to, name, type, n_dims, dim), 0);
 }
 
-static void tensors(world *w, spec_writer *to, const made *m, bool data) {
+static void tensors(head_world *w, spec_writer *to, const made *m, bool data) {
     char name[96];
     for (size_t h = 0; h < m->heads; h++) {
         for (size_t l = 0; l < m->layers; l++) {
@@ -100,7 +77,7 @@ static void tensors(world *w, spec_writer *to, const made *m, bool data) {
     if (m->extra != NULL) tensor(w, to, m, m->extra, 3, 0, data);
 }
 
-static void make(world *w, const made *m) {
+static void make(head_world *w, const made *m) {
     bool blocks = spec_type_block(m->type) > 1;
     spec_writer *to = must_begin(w->path, blocks ? SPEC_FORMAT_GGUF : SPEC_FORMAT_SAFETENSORS);
     tensors(w, to, m, false);
@@ -108,7 +85,7 @@ static void make(world *w, const made *m) {
     must_finish(to);
 }
 
-static specp_medusa_options options_of(const world *w, const made *m) {
+static specp_medusa_options options_of(const head_world *w, const made *m) {
     return (specp_medusa_options){
         .hidden = m->hidden, .vocab = m->vocab, .rows = 9, .isa = SPECP_ISA_ALL, .team = w->team[1]};
 }
@@ -120,7 +97,7 @@ static specp_medusa_heads *must_heads(const char *path, const specp_medusa_optio
     return h;
 }
 
-static void random_rows(world *w, float *x, size_t n) {
+static void random_rows(head_world *w, float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(4 * support_rng_unit(&w->rng) - 2);
 }
 
@@ -133,7 +110,7 @@ static const spec_tensor *recorded(const spec_tensors *f, const char *name) {
 }
 
 static void test_recorded(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     char heads[256], path[256];
     if (!support_shared("golden/heads/medusa/medusa_lm_head.safetensors", heads, sizeof heads) ||
         !support_shared("golden/heads/medusa/logits.safetensors", path, sizeof path))
@@ -201,7 +178,7 @@ static void oracle(const spec_tensors *f, const made *m, size_t head, const floa
 }
 
 /* limit: the largest difference, in units of the logits' root mean square. */
-static void check_oracle(world *w, const made *m, double limit) {
+static void check_oracle(head_world *w, const made *m, double limit) {
     enum { ROWS = 3 };
     make(w, m);
     specp_medusa_options o = options_of(w, m);
@@ -258,7 +235,7 @@ static void test_oracle(void **state) {
 static void test_invariance(void **state) {
     static const spec_type types[] = {SPEC_TYPE_F32, SPEC_TYPE_BF16, SPEC_TYPE_Q8_0};
     enum { ROWS = 9, HIDDEN = 64, VOCAB = 150, HEADS = 3 };
-    world *w = *state;
+    head_world *w = *state;
     for (size_t i = 0; i < 3; i++) {
         made m = {HEADS, 2, HIDDEN, VOCAB, "", .type = types[i]};
         make(w, &m);
@@ -318,7 +295,7 @@ static void check_top(specp_medusa_heads *h, const made *m, const float *hidden,
 }
 
 static void test_top(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     made m = usual;
     float hidden[9 * 20];
     make(w, &m);
@@ -352,12 +329,12 @@ static void test_top(void **state) {
 
 /* ---- refused ---------------------------------------------------------------------------------- */
 
-static void refuse(world *w, const specp_medusa_options *o, int code, const char *says) {
+static void refuse(head_world *w, const specp_medusa_options *o, int code, const char *says) {
     specp_medusa_heads *h = NULL;
     spec_message why = {""};
     assert_int_equal(specp_medusa_heads_open(&h, w->path, o, NULL, &why), code);
     assert_null(h);
-    if (strstr(why.text, "/heads: ") == NULL || strstr(why.text, says) == NULL)
+    if (strstr(why.text, "/head: ") == NULL || strstr(why.text, says) == NULL)
         fail_msg("\"%s\", not \"%s\"", why.text, says);
 }
 
@@ -396,7 +373,7 @@ static void test_refused(void **state) {
         {{CASE, .value = (float)INFINITY}, SPEC_ERR_CORRUPT, "tensor 0.0.linear.bias holds inf at 0"},
     };
 #undef CASE
-    world *w = *state;
+    head_world *w = *state;
     specp_medusa_options o = options_of(w, &usual);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make(w, &cases[i].m);
@@ -431,7 +408,7 @@ static void test_refused(void **state) {
 
 /* Each byte of the header changed, and each cut: refused with a message, or heads that work. */
 static void test_damaged(void **state) {
-    world *w = *state;
+    head_world *w = *state;
     made m = {2, 1, 4, 5, "", .type = SPEC_TYPE_F32};
     specp_medusa_options o = options_of(w, &m);
     o.team = w->team[0];
@@ -451,7 +428,7 @@ static void test_damaged(void **state) {
         int err = specp_medusa_heads_open(&h, w->path, &o, NULL, &why);
         refused += err != SPEC_OK;
         if (err == SPEC_OK) specp_medusa_heads_top(h, hidden, 1, 3, token, prob);
-        if (err != SPEC_OK) assert_non_null(strstr(why.text, "heads"));
+        if (err != SPEC_OK) assert_non_null(strstr(why.text, "head"));
         assert_true(err == SPEC_OK || h == NULL);
         if (cut) assert_int_not_equal(err, SPEC_OK);
         specp_medusa_heads_free(h);
@@ -463,7 +440,7 @@ static void test_damaged(void **state) {
 /* Every allocation refused in turn. */
 static void test_memory(void **state) {
     static const spec_type types[] = {SPEC_TYPE_F32, SPEC_TYPE_Q8_0};
-    world *w = *state;
+    head_world *w = *state;
     for (size_t i = 0; i < 2; i++) {
         made m = {2, 1, 32, 37, "", .type = types[i]};
         make(w, &m);
@@ -497,5 +474,5 @@ int main(void) {
         cmocka_unit_test(test_top),      cmocka_unit_test(test_refused), cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, head_world_set_up, head_world_tear_down);
 }
