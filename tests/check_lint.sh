@@ -7,7 +7,7 @@
 # shellcheck source=tests/check_lib.sh
 . "$(dirname "$0")/check_lib.sh"
 
-include=(-I. -Isuffix_tree -Idraft -Idraft/train -Iverify -Iverify/tensor -Iverify/target -Ibench -Itests)
+include=(-I. -Isuffix_tree -Idraft -Idraft/heads -Idraft/train -Iverify -Iverify/tensor -Iverify/target -Ibench -Itests)
 
 installed() {
     command -v "$1" >/dev/null && return
