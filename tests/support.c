@@ -163,6 +163,21 @@ void support_heap_assert_clean(const support_heap *h) {
     assert_int_equal(h->live_bytes, 0);
 }
 
+size_t support_refuse_each(int (*run)(void *arg, const spec_allocator *a, spec_message *why), void *arg) {
+    support_heap heap;
+    support_heap_init(&heap);
+    spec_allocator a = support_alloc(&heap);
+    for (size_t k = 0;; k++) {
+        spec_message why = {""};
+        support_heap_refuse(&heap, k, k % 2);
+        int err = run(arg, &a, &why);
+        support_heap_assert_clean(&heap);
+        assert_int_equal(err, heap.refused ? SPEC_ERR_NOMEM : SPEC_OK);
+        if (!err) return k;
+        assert_true(why.text[0] != '\0');
+    }
+}
+
 /* ---- files -------------------------------------------------------------- */
 
 bool support_shared(const char *relative, char *buf, size_t n) {

@@ -67,6 +67,10 @@ spec_allocator support_alloc(support_heap *h);
 /* Fails the test unless nothing is live and no fault was seen. */
 void support_heap_assert_clean(const support_heap *h);
 
+/* Calls `run`, which frees what it makes, with each of its requests for memory refused in turn: each time
+ * SPEC_ERR_NOMEM and a message, and nothing leaks. Returns how many were refused. */
+size_t support_refuse_each(int (*run)(void *arg, const spec_allocator *a, spec_message *why), void *arg);
+
 /* ---- files -------------------------------------------------------------- */
 
 /* Writes "../shared/RELATIVE" into buf; false when there is no such file or

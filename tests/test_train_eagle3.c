@@ -476,30 +476,20 @@ static void test_bad_batches(void **state) {
     eagle3_case_free(&c);
 }
 
+static int new_small(void *arg, const spec_allocator *a, spec_message *why) {
+    const eagle3_case *c = arg;
+    train_eagle3 *m = NULL;
+    int err = train_eagle3_new(&m, &small, c->kept, c->embedding, 8, 4, NULL, a, why);
+    assert_true((m == NULL) == (err != SPEC_OK));
+    train_eagle3_free(m);
+    return err;
+}
+
 static void test_refused_memory(void **state) {
     (void)state;
     eagle3_case c;
     eagle3_case_make(&c, &small, 2, 4, true, 82);
-    support_heap heap;
-    support_heap_init(&heap);
-    spec_allocator alloc = support_alloc(&heap);
-    size_t refusals = 0;
-    for (size_t k = 0;; k++) {
-        train_eagle3 *m = NULL;
-        spec_message why;
-        support_heap_refuse(&heap, k, false);
-        int err = train_eagle3_new(&m, &small, c.kept, c.embedding, 8, 4, NULL, &alloc, &why);
-        refusals += heap.refused;
-        if (!err) {
-            train_eagle3_free(m);
-            break;
-        }
-        assert_int_equal(err, SPEC_ERR_NOMEM);
-        assert_null(m);
-        support_heap_assert_clean(&heap);
-    }
-    assert_int_equal(refusals, 12);
-    support_heap_assert_clean(&heap);
+    assert_int_equal(support_refuse_each(new_small, &c), 12);
     train_eagle3_free(NULL);
     eagle3_case_free(&c);
 }

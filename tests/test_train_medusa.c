@@ -435,31 +435,21 @@ static void test_bad_batches(void **state) {
     train_medusa_free(m);
 }
 
+static int make_and_save(void *path, const spec_allocator *a, spec_message *why) {
+    train_medusa *m = NULL;
+    int err = train_medusa_new(&m, &small, 8, NULL, a, why);
+    if (!err) err = train_medusa_save(m, path, SPEC_FORMAT_GGUF, SPEC_TYPE_Q8_0, NULL, 0, why);
+    train_medusa_free(m);
+    return err;
+}
+
 static void test_refused_memory(void **state) {
     (void)state;
-    support_heap heap;
-    support_heap_init(&heap);
-    spec_allocator alloc = support_alloc(&heap);
     support_tmp tmp;
     char path[256];
-    size_t refusals = 0;
     support_tmp_make(&tmp);
     support_tmp_path(&tmp, "heads", path, sizeof path);
-    for (size_t k = 0;; k++) {
-        train_medusa *m = NULL;
-        spec_message why;
-        support_heap_refuse(&heap, k, false);
-        int err = train_medusa_new(&m, &small, 8, NULL, &alloc, &why);
-        if (!err) err = train_medusa_save(m, path, SPEC_FORMAT_GGUF, SPEC_TYPE_Q8_0, NULL, 0, &why);
-        refusals += heap.refused;
-        train_medusa_free(m);
-        support_heap_assert_clean(&heap);
-        if (!err) break;
-        assert_int_equal(err, SPEC_ERR_NOMEM);
-        assert_true(k >= 6 || !m);
-        assert_true(why.text[0]);
-    }
-    assert_true(refusals > 10);
+    assert_true(support_refuse_each(make_and_save, path) > 10);
     support_tmp_remove(&tmp);
 }
 
