@@ -2,6 +2,9 @@
 /* What is told in drafting.h. */
 #include "drafting.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define CAP 16
@@ -115,6 +118,67 @@ void drafting_refuse_memory(const char *spec, const spec_drafter_env *env, const
         if (!err) break;
         assert_true(k < 1000);
     }
+}
+
+/* ---- threads ------------------------------------------------------------- */
+
+#define N_THREADS 8
+
+static void *work(void *arg) {
+    drafting_worker *w = arg;
+    const drafting_play *p = w->play;
+    support_rng r = support_rng_new(1, w->number);
+    spec_tree t[2], *trees[] = {&t[0], &t[1]};
+    int err = spec_tree_init(&t[0], p->cap, p->q_cap, p->vocab, NULL);
+    if (!err) err = spec_tree_init(&t[1], p->cap, p->q_cap, p->vocab, NULL);
+    for (int i = 0; i < p->requests && !err; i++) {
+        spec_request *q[2] = {NULL, NULL};
+        const spec_token start[] = {1, (spec_token)w->number};
+        const spec_request_info info = {.size = sizeof info, .prompt = start, .n_prompt = 2};
+        for (size_t k = 0; k < 2 && !err; k++) err = spec_request_begin(w->d, &info, &q[k]);
+        for (int k = 0; k < p->steps && !err; k++) err = p->step(w, &r, q, trees);
+        for (size_t k = 0; k < 2; k++) spec_request_end(q[k]);
+    }
+    for (size_t k = 0; k < 2; k++) spec_tree_release(&t[k], NULL);
+    w->failed = err != 0;
+    return NULL;
+}
+
+typedef struct watcher {
+    spec_drafter *d;
+    atomic_bool stop;
+    uint64_t looked;
+} watcher;
+
+static void *watch(void *arg) {
+    watcher *w = arg;
+    while (!atomic_load(&w->stop)) {
+        spec_drafter_stats s;
+        spec_drafter_get_stats(w->d, &s);
+        w->looked += s.index_bytes > 0;
+        sched_yield();
+    }
+    return NULL;
+}
+
+void drafting_eight_threads(spec_drafter *d, const drafting_play *play, size_t least) {
+    pthread_t thread[N_THREADS], eye;
+    drafting_worker w[N_THREADS], alone[N_THREADS];
+    watcher look = {.d = d};
+    for (uint64_t i = 0; i < N_THREADS; i++) {
+        w[i] = alone[i] = (drafting_worker){.d = d, .number = i, .play = play};
+        work(&alone[i]);
+    }
+    assert_int_equal(pthread_create(&eye, NULL, watch, &look), 0);
+    for (size_t i = 0; i < N_THREADS; i++) assert_int_equal(pthread_create(&thread[i], NULL, work, &w[i]), 0);
+    for (size_t i = 0; i < N_THREADS; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_false(w[i].failed || alone[i].failed);
+        assert_true(w[i].nodes > least && w[i].drafts == alone[i].drafts);
+    }
+    atomic_store(&look.stop, true);
+    assert_int_equal(pthread_join(eye, NULL), 0);
+    assert_true(look.looked > 0);
 }
 
 /* ---- runs --------------------------------------------------------------- */

@@ -55,6 +55,28 @@ void drafting_check_cases(const char *prefix, const drafting_case *one, size_t n
 void drafting_refuse_memory(const char *spec, const spec_drafter_env *env, const spec_request_info *info,
                             int (*serve)(const void *world, spec_request *r), const void *world);
 
+/* ---- threads ------------------------------------------------------------- */
+
+/* What one thread does: requests by twos, and what came of them. */
+typedef struct drafting_worker {
+    spec_drafter *d;
+    uint64_t number, drafts; /* a hash of all that was drafted */
+    size_t nodes;
+    bool failed;
+    const struct drafting_play *play;
+} drafting_worker;
+
+typedef struct drafting_play {
+    int requests, steps;
+    uint32_t cap, q_cap, vocab; /* of the trees */
+    /* Proposes for both, counts and hashes that, and commits; 0 or an error. */
+    int (*step)(drafting_worker *w, support_rng *rng, spec_request **q, spec_tree *const *t);
+} drafting_play;
+
+/* Eight threads, each with the drafts that it gets alone, at least so many nodes, while another looks
+ * at the statistics. */
+void drafting_eight_threads(spec_drafter *d, const drafting_play *play, size_t least);
+
 /* ---- runs --------------------------------------------------------------- */
 
 spec_token run_token(uint32_t run, size_t at);

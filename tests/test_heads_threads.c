@@ -5,36 +5,25 @@
  */
 #include "support.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#include "eagle3_world.h"
 #include "drafting.h"
+#include "eagle3_world.h"
 #include "made_heads.h"
 #include "specp.h"
 
-#define N_THREADS  8
 #define N_REQUESTS 3
 #define N_STEPS    12
 #define HIDDEN     20
 #define VOCAB      60
 #define MOST_TAPS  4
 
-typedef struct worker {
-    spec_drafter *d;
-    uint64_t number;
-    uint64_t drafts; /* a hash of all of them */
-    size_t nodes;
-    bool failed;
-} worker;
-
 static void random_rows(support_rng *rng, float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(support_rng_unit(rng) * 4 - 2);
 }
 
 /* A step of plain decoding with its row, then a draft for each of two requests at once. */
-static int step(worker *w, support_rng *rng, spec_request *const *q, spec_tree *const *t) {
+static int step(drafting_worker *w, support_rng *rng, spec_request **q, spec_tree *const *t) {
     float row[MOST_TAPS * HIDDEN];
     spec_needs needs;
     int err = SPEC_OK;
@@ -63,67 +52,8 @@ static int step(worker *w, support_rng *rng, spec_request *const *q, spec_tree *
     return err;
 }
 
-static void *work(void *arg) {
-    worker *w = arg;
-    support_rng rng = support_rng_new(1, w->number);
-    spec_tree t[2], *trees[] = {&t[0], &t[1]};
-    int err = spec_tree_init(&t[0], 16, 0, 0, NULL);
-    if (!err) err = spec_tree_init(&t[1], 16, 0, 0, NULL);
-    for (int i = 0; i < N_REQUESTS && !err; i++) {
-        spec_request *q[2] = {NULL, NULL};
-        const spec_token start[] = {1, (spec_token)w->number};
-        const spec_request_info info = {.size = sizeof info, .prompt = start, .n_prompt = 2};
-        for (size_t k = 0; k < 2 && !err; k++) err = spec_request_begin(w->d, &info, &q[k]);
-        for (int k = 0; k < N_STEPS && !err; k++) err = step(w, &rng, q, trees);
-        for (size_t k = 0; k < 2; k++) spec_request_end(q[k]);
-    }
-    for (size_t k = 0; k < 2; k++) spec_tree_release(&t[k], NULL);
-    w->failed = err != 0;
-    return NULL;
-}
-
-typedef struct watcher {
-    spec_drafter *d;
-    atomic_bool stop;
-    uint64_t looked;
-} watcher;
-
-static void *watch(void *arg) {
-    watcher *w = arg;
-    while (!atomic_load(&w->stop)) {
-        spec_drafter_stats s;
-        spec_drafter_get_stats(w->d, &s);
-        w->looked += s.index_bytes > 0;
-        sched_yield();
-    }
-    return NULL;
-}
-
-static void eight_threads(spec_drafter *d) {
-    pthread_t thread[N_THREADS], eye;
-    worker w[N_THREADS], alone[N_THREADS];
-    watcher look = {.d = d};
-    for (uint64_t i = 0; i < N_THREADS; i++) {
-        alone[i] = (worker){.d = d, .number = i};
-        work(&alone[i]);
-    }
-    assert_int_equal(pthread_create(&eye, NULL, watch, &look), 0);
-    for (uint64_t i = 0; i < N_THREADS; i++) {
-        w[i] = (worker){.d = d, .number = i};
-        assert_int_equal(pthread_create(&thread[i], NULL, work, &w[i]), 0);
-    }
-    for (size_t i = 0; i < N_THREADS; i++) {
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
-        assert_false(w[i].failed || alone[i].failed);
-        assert_true(w[i].nodes > N_REQUESTS * N_STEPS * 16 && w[i].drafts == alone[i].drafts);
-    }
-    atomic_store(&look.stop, true);
-    assert_int_equal(pthread_join(eye, NULL), 0);
-    assert_true(look.looked > 0);
-    spec_drafter_free(d);
-}
-
 static void test_heads(void **state) {
+    static const drafting_play play = {N_REQUESTS, N_STEPS, 16, 0, 0, step};
     (void)state;
     support_tmp tmp;
     support_rng rng = support_rng_new(1, 99);
@@ -146,7 +76,8 @@ static void test_heads(void **state) {
         if (i == 1) snprintf(spec, sizeof spec, "eagle3:%s", eagle3);
         if (i == 2) snprintf(spec, sizeof spec, "union:medusa:%s+eagle3:%s", medusa, eagle3);
         if (spec_drafter_open_env(&d, spec, &env, NULL, &why)) fail_msg("%s", why.text);
-        eight_threads(d);
+        drafting_eight_threads(d, &play, N_REQUESTS * N_STEPS * 16);
+        spec_drafter_free(d);
     }
     support_tmp_remove(&tmp);
 }
