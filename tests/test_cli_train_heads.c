@@ -89,12 +89,17 @@ static void check_times(const json_t *step) {
     assert_true(cli_number(times, "features") > 0 && cli_number(times, "backward.head") > 0);
 }
 
-static bool has_choices(const char *name) {
+/* The tree that a file recommends, or "". */
+static const char *choices(const char *name) {
+    static char text[1000];
     spec_tensors *f;
+    const char *s = "";
+    size_t n = 0;
     assert_int_equal(spec_tensors_open(&f, cli_at(name), NULL, NULL), SPEC_OK);
-    bool has = spec_tensors_meta(f, "medusa_choices") != NULL;
+    (void)spec_meta_string(spec_tensors_meta(f, "medusa_choices"), 0, &s, &n);
+    snprintf(text, sizeof text, "%.*s", (int)n, s);
     spec_tensors_free(f);
-    return has;
+    return text;
 }
 
 static void test_medusa(void **state) {
@@ -114,7 +119,8 @@ static void test_medusa(void **state) {
     assert_true(cli_number(held, "loss") < 0.3);
     assert_true(cli_number(held, "acc0") > 0.95 && cli_number(held, "acc1") > 0.95);
     json_decref(step);
-    assert_true(has_choices("h.gguf"));
+    assert_memory_equal(choices("h.gguf"), "0/", 2); /* the heads are nearly always right */
+    cli_has(choices("h.gguf"), "/00");
     cli_expect("run -m @/m.gguf -d medusa:@/h.gguf -p @/prompts.jsonl --max-tokens 12 --repeat 1", 0,
                "medusa", "");
 }
@@ -156,6 +162,38 @@ static void test_eagle3_shape(void **state) {
     }
 }
 
+/* A tree of heads that know nothing yet is one that the drafter reads: no path without its beginning. */
+static void test_choices(void **state) {
+    (void)state;
+    cli_expect(MEDUSA "-q --heads 3 --steps 1 --held-out 2 -o @/c.gguf", 0, "", "");
+    assert_true(strlen(choices("c.gguf")) > 60);
+    cli_expect("run -m @/m.gguf -d medusa:@/c.gguf -p @/prompts.jsonl --max-tokens 5 --repeat 1", 0, "medusa",
+               "");
+}
+
+/* Each token of a response is learnt, but for the text's first two. */
+static void test_targets(void **state) {
+    (void)state;
+    static const char *const kind[] = {"medusa", "eagle3"};
+    static const struct { int prompt, response, targets; } request[] = {{10, 5, 5}, {1, 6, 5}, {14, 30, 6}};
+    char command[512], log[32];
+    for (int i = 0; i < 6; i++) {
+        FILE *f = fopen(cli_at("one.jsonl"), "w");
+        assert_non_null(f);
+        write_request(f, i, request[i / 2].prompt, request[i / 2].response);
+        assert_int_equal(fclose(f), 0);
+        snprintf(log, sizeof log, "one%d.log", i);
+        snprintf(command, sizeof command,
+                 "train %s -q -m @/m.gguf @/one.jsonl --held-out 0 --batch 1 --steps 1 --seq 20 --log @/%s "
+                 "-o @/one%d.gguf",
+                 kind[i % 2], log, i);
+        cli_expect(command, 0, "", "");
+        json_t *step = last_event(log, "step");
+        cli_is_number(step, "tokens", request[i / 2].targets);
+        json_decref(step);
+    }
+}
+
 /* Without held-out requests there is no tree; the file is a head all the same. */
 static void test_formats(void **state) {
     (void)state;
@@ -165,7 +203,7 @@ static void test_formats(void **state) {
         snprintf(command, sizeof command, MEDUSA "-q --held-out 0 --layers %d --steps 3 -o @/%s", 2 * i,
                  name[i]);
         cli_expect(command, 0, "", "");
-        assert_false(has_choices(name[i]));
+        assert_string_equal(choices(name[i]), "");
         snprintf(command, sizeof command,
                  "run -m @/m.gguf -d medusa:@/%s -p @/prompts.jsonl --max-tokens 5 "
                  "--repeat 1",
@@ -325,7 +363,8 @@ static void test_full_disk(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_medusa),       cmocka_unit_test(test_eagle3),
+        cmocka_unit_test(test_medusa),       cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_targets),      cmocka_unit_test(test_eagle3),
         cmocka_unit_test(test_eagle3_shape), cmocka_unit_test(test_formats),
         cmocka_unit_test(test_resume),       cmocka_unit_test(test_dump),
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_not_a_number),

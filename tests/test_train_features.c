@@ -71,9 +71,9 @@ static void test_rows(void **state) {
           *taps = calloc(SEQ, TAPS * info.dim * sizeof *taps),
           *hidden = calloc(SEQ, info.dim * sizeof *hidden);
     assert_true(wanted && taps && hidden);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < SEQ; round++) {
         spec_token text[SEQ];
-        size_t n = round ? 1 + support_rng_below(&r, SEQ) : SEQ, first = support_rng_below(&r, (uint32_t)n);
+        size_t n = (size_t)round + 1, first = support_rng_below(&r, (uint32_t)n);
         target_text(&r, text, n, info.vocab);
         feed_plainly(one, text, n, wanted);
         assert_int_equal(train_features_run(f, text, n, first, round % 3 == 1 ? NULL : taps,
@@ -197,6 +197,9 @@ static void test_hash(void **state) {
     assert_int_not_equal(h, hash_of(&b));
     b = a;
     b.type = SPEC_TYPE_F16;
+    assert_int_not_equal(h, hash_of(&b));
+    b = a;
+    b.edit[b.n_edits++] = (tiny_edit){.change = TINY_NAN, .name = "blk.1.ffn_down.weight"}; /* a number */
     assert_int_not_equal(h, hash_of(&b));
 }
 
