@@ -122,6 +122,6 @@ heads() {
         --resume --log "$out/$1.log" -o "$out/$1.gguf" "${@:2}"
     touch "$out/$1.done"
 }
-heads medusa --heads 3 --seq 640 --dump "$out/medusa.dump"
-heads eagle3 --draft-vocab 1024 --prompt 384 --seq 640
+heads medusa --heads 3 --dump "$out/medusa.dump"
+heads eagle3 --draft-vocab 1024 --prompt 384
 say "done: target.gguf draft.gguf medusa.gguf eagle3.gguf in $out"
