@@ -235,6 +235,7 @@ static void test_times(void **state) {
         assert_int_equal(s->report_ns, i ? 32 : 0);
         assert_in_range(s->other_ns, 5 * ACCUM, 5 * ACCUM + 30);
         assert_int_equal(s->validation_ns, i % 2 ? 52 : 0);
+        assert_int_equal(s->optimiser_ns, 4); /* the clock's own steps */
         assert_int_equal(s->checkpoint_ns != 0, i % 2);
         wall += s->wall_ns;
     }
@@ -306,8 +307,11 @@ static void test_resume_complete(void **state) {
     pull a = make_pull(), b = make_pull();
     a.stop_after = BATCHES; /* too late to stop anything */
     train_loop *la = make_loop(&a, x->path);
+    la->o.checkpoint_every = 4; /* and at the end, both */
+    la->o.validate_every = 0;
     must(train_loop_run(la, &why), &why);
     assert_false(la->stopped);
+    assert_true(a.step[3].saved && !a.step[3].is_validated && a.step[5].saved && a.step[5].is_validated);
     train_loop *lb = make_loop(&b, x->path);
     must(train_loop_resume(lb, &why), &why);
     must(train_loop_run(lb, &why), &why);
