@@ -265,7 +265,7 @@ static void test_train(void **state) {
         cli_release(&r);
     }
     cli_expect("train", 2, "", "Usage: specbench train KIND");
-    cli_expect("train medusa", 2, "", "there is no kind 'medusa'");
+    cli_expect("train nothing", 2, "", "there is no kind 'nothing'");
     cli_expect("train target -o @/x.gguf", 2, "", "or --random SHAPE");
     cli_expect("train target --random tiny", 2, "", "expected -o FILE");
     cli_expect("train target --random tinny -o @/x.gguf", 2, "", "'tinny' is neither a shape");

@@ -54,7 +54,7 @@ static const char *const drafters[] = {
 #ifdef __SANITIZE_ADDRESS__
 #define SLICE 300
 #else
-#define SLICE 2000 /* tokens of each plan */
+#define SLICE 1000 /* tokens of each plan */
 #endif
 
 typedef struct world {
