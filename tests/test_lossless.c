@@ -52,7 +52,7 @@ static const char *const drafters[] = {
 #endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
-#define SLICE 300
+#define SLICE 100
 #else
 #define SLICE 1000 /* tokens of each plan */
 #endif
