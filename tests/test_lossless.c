@@ -52,9 +52,9 @@ static const char *const drafters[] = {
 #endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
-#define SLICE 100
+enum { SLICE = 96, RESPONSE = 24 };
 #else
-#define SLICE 1000 /* tokens of each plan */
+enum { SLICE = 1000, RESPONSE = 100 }; /* tokens of each plan, and of a response */
 #endif
 
 typedef struct world {
@@ -83,8 +83,6 @@ static size_t soak_tokens(void) {
 }
 
 /* ---- prompts ------------------------------------------------------------- */
-
-enum { RESPONSE = 100 };
 
 /* Random tokens with repetitions, as drafters that copy want them. */
 static void make_prompts(prompts *p, size_t tokens) {
