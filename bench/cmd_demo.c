@@ -23,12 +23,18 @@ static const char examples[] = "  specbench demo\n"
 /* Beside the built-in drafters by their bare names, but for those that need a file or are made of others. */
 static const char *const presets[] = {"suffix:preset=arctic", "suffix:preset=coreml"};
 
+static bool works_on_a_replay(const char *name) {
+    static const char *const not_here[] = {"union", "cascade", "recycle"}; /* the last needs logits */
+    for (size_t i = 0; i < COUNT(not_here); i++)
+        if (strcmp(name, not_here[i]) == 0) return false;
+    return !specp_drafter_needs_file(name);
+}
+
 static int default_drafters(session *s) {
     const char *name;
     int rc = 0;
     for (size_t i = 0; (name = spec_drafter_builtin(i)) && !rc; i++) {
-        if (specp_drafter_needs_file(name) || strcmp(name, "union") == 0 || strcmp(name, "cascade") == 0)
-            continue;
+        if (!works_on_a_replay(name)) continue;
         rc = cli_list_add(&s->drafters, name);
         for (size_t k = 0; k < COUNT(presets) && !rc && strcmp(name, "suffix") == 0; k++)
             rc = cli_list_add(&s->drafters, presets[k]);
