@@ -107,7 +107,7 @@ record() {
     [ ! -e "$out/traces/$1-$2.jsonl" ] || return 0
     say "outputs of the target: $1, temperature $2"
     "$specbench" run -m "$out/target.gguf" -p "$out/prompts/$1.jsonl" -d suffix --batch 8 --budget 8 \
-        --repeat 1 --max-tokens 256 --stop '<|' --temperature "$2" -q --record "$out/traces/$1-$2.jsonl"
+        --repeat 1 --max-tokens 256 --stop '<|' --temp "$2" -q --record "$out/traces/$1-$2.jsonl"
 }
 for file in "$out"/prompts/*.jsonl; do
     name=$(basename "$file" .jsonl)

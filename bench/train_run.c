@@ -149,15 +149,16 @@ static const char *clock_text(double seconds, char buf[24]) {
 }
 
 /* "loss 2.310, accuracy 51.2%": what is not the loss is a share. */
+/* "-": of nothing. */
 static const char *measures_text(const train_task *t, const train_measures *m, char *buf, size_t n) {
     size_t at = 0;
     buf[0] = '\0';
     for (size_t i = 0; i < t->n_measures && at < n; i++) {
         double v = m->sum[i] / m->weight[i];
         bool loss = strstr(t->measure[i], "loss") != NULL;
-        int got = loss ? snprintf(buf + at, n - at, "%s%s %.4f", i ? ", " : "", t->measure[i], v)
-                       : snprintf(buf + at, n - at, "%s%s %.1f%%", i ? ", " : "", t->measure[i], 100 * v);
-        at += (size_t)got;
+        char text[32] = "-";
+        if (m->weight[i] > 0) snprintf(text, sizeof text, loss ? "%.4f" : "%.1f%%", loss ? v : 100 * v);
+        at += (size_t)snprintf(buf + at, n - at, "%s%s %s", i ? ", " : "", t->measure[i], text);
     }
     return buf;
 }
