@@ -9,12 +9,14 @@
  */
 #include "peak.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernels.h"
 #include "util.h"
 
+#define ORDER   1024                /* of a product: its matrices fit the second and third cache */
 #define ROUNDS  2000000             /* some tens of milliseconds */
 #define READ    ((size_t)256 << 20) /* bytes read at least */
 #define THREADS 256                 /* a team has no more */
@@ -102,6 +104,7 @@ typedef struct work {
     peak_loop loop;
     const uint8_t *bytes;
     size_t n, passes;
+    float *matrix;           /* (threads, 3, ORDER, ORDER) */
     int64_t result[THREADS]; /* keeps the loops from being dropped */
 } work;
 
@@ -144,4 +147,27 @@ static void read_part(void *arg, unsigned thread) {
 double peak_read_gbs(specp_team *t, const uint8_t *bytes, size_t n) {
     work w = {.team = t, .bytes = bytes, .n = n, .passes = n < READ ? READ / n : 1};
     return (double)n * (double)w.passes / seconds_of(&w, read_part) / 1e9;
+}
+
+/* ---- a product ----------------------------------------------------------- */
+
+static void multiply(void *arg, unsigned thread) {
+    size_t n = (size_t)ORDER * ORDER;
+    float *a = ((work *)arg)->matrix + 3 * n * thread;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, ORDER, ORDER, ORDER, 1.0f, a, ORDER, a + n, ORDER,
+                0.0f, a + 2 * n, ORDER);
+}
+
+double peak_sgemm_gops(specp_team *t) {
+    size_t threads = specp_team_size(t), n = 3 * (size_t)ORDER * ORDER * threads;
+    work w = {.team = t, .matrix = specp_alloc(NULL, n, sizeof *w.matrix)};
+    double least = INFINITY, flop = 2.0 * ORDER * ORDER * ORDER * (double)threads;
+    if (!w.matrix) return NAN;
+    for (size_t i = 0; i < n; i++) w.matrix[i] = (float)(i % 7) - 3.0f;
+    for (int round = 0; round < 4; round++) {
+        double s = seconds_of(&w, multiply);
+        if (round > 0 && s < least) least = s; /* the first one touches the pages */
+    }
+    specp_release(NULL, w.matrix, n, sizeof *w.matrix);
+    return flop / least / 1e9;
 }

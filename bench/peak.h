@@ -22,4 +22,8 @@ double peak_read_gbs(specp_team *t, const uint8_t *bytes, size_t n);
 double peak_float_gops(specp_team *t);
 double peak_int8_gops(specp_team *t);
 
+/* The same of floats in OpenBLAS's matrix product of order 1,024, each thread its own: the best of
+ * three, a tenth of a second. OpenBLAS must have one thread. NAN: no memory. */
+double peak_sgemm_gops(specp_team *t);
+
 #endif

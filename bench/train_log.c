@@ -42,7 +42,8 @@ static jout begin_event(const char *name) {
     return x;
 }
 
-void train_log_begin(train_log *l, const train_run *r, const char *kind, const train_loop *loop) {
+void train_log_begin(train_log *l, const train_run *r, const char *kind, const train_loop *loop,
+                     double sgemm) {
     if (!l->file) return;
     jout x = begin_event("run"), settings = jout_begin();
     jout_heading(&x, "train");
@@ -54,6 +55,7 @@ void train_log_begin(train_log *l, const train_run *r, const char *kind, const t
         jout_text(&settings, loop->o.setting[i].name, loop->o.setting[i].value);
     jout_object(&x, "settings", settings);
     jout_int(&x, "from_step", loop->state.steps);
+    jout_real(&x, "sgemm_gflops", sgemm);
     write_line(l, x);
 }
 
@@ -108,12 +110,13 @@ void train_log_step(train_log *l, const train_step *s) {
     write_line(l, x);
 }
 
-void train_log_end(train_log *l, const train_loop *loop, const char *reason) {
+void train_log_end(train_log *l, const train_loop *loop, const char *reason, double sgemm) {
     if (!l->file) return;
     jout x = begin_event("end");
     jout_text(&x, "reason", reason);
     jout_int(&x, "step", loop->state.steps);
     jout_int(&x, "best_step", loop->state.best_step);
     jout_real(&x, "best_loss", loop->state.best_loss);
+    jout_real(&x, "sgemm_gflops", sgemm);
     write_line(l, x);
 }

@@ -13,6 +13,7 @@
 
 #include "format.h"
 #include "openblas_core.h"
+#include "peak.h"
 #include "train_log.h"
 #include "train_summary.h"
 
@@ -139,6 +140,7 @@ typedef struct show {
     uint64_t began_ns, began_batches, began_tokens;
     train_measures last; /* of the step before */
     bool has_last, kept;
+    double sgemm; /* GFLOP/s of a large product, when the run began */
 } show;
 
 static const char *clock_text(double seconds, char buf[24]) {
@@ -233,6 +235,11 @@ static void say_resumed(const show *s) {
                (unsigned long long)s->loop->state.steps, (unsigned long long)s->loop->o.steps);
 }
 
+/* What products can be compared with; 0 if nobody will see it. */
+static double sgemm_rate(const show *s) {
+    return s->run->quiet && !s->run->log ? 0.0 : peak_sgemm_gops(s->run->team);
+}
+
 static int begin(show *s, spec_message *why) {
     const train_run *r = s->run;
     int err = SPEC_OK;
@@ -244,7 +251,8 @@ static int begin(show *s, spec_message *why) {
     }
     if (!err) err = train_log_open(&s->log, r->log, s->task, why);
     if (err) return err;
-    train_log_begin(&s->log, r, s->kind->name, s->loop);
+    s->sgemm = sgemm_rate(s);
+    train_log_begin(&s->log, r, s->kind->name, s->loop, s->sgemm);
     s->began_batches = s->loop->state.batches;
     s->began_tokens = s->loop->state.tokens + (uint64_t)s->loop->state.measured.weight[0];
     s->began_ns = bench_now_ns();
@@ -255,9 +263,11 @@ static int begin(show *s, spec_message *why) {
 
 static int finish(show *s, int err, const spec_message *why) {
     const train_loop *l = s->loop;
+    double sgemm = sgemm_rate(s);
     bench_line_clear(&s->line);
-    if (!s->run->quiet) train_summary_print(&s->summary, s->task, stdout);
-    train_log_end(&s->log, l, err ? why->text : l->stopped ? "stopped" : "done");
+    if (!s->run->quiet)
+        train_summary_print(&s->summary, s->task, sgemm > s->sgemm ? sgemm : s->sgemm, stdout);
+    train_log_end(&s->log, l, err ? why->text : l->stopped ? "stopped" : "done", sgemm);
     int code = err ? complain(err, why) : EXIT_DONE;
     if (err == SPEC_ERR_STATE && access(s->run->checkpoint, F_OK) == 0)
         bench_complain("%s keeps the last good state", s->run->checkpoint);

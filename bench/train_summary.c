@@ -35,7 +35,7 @@ static void row(FILE *out, const char *name, uint64_t ns, double gflops, const t
     fputc('\n', out);
 }
 
-void train_summary_print(const train_summary *s, const train_task *task, FILE *out) {
+void train_summary_print(const train_summary *s, const train_task *task, double sgemm, FILE *out) {
     if (!s->steps) return;
     fprintf(out, "%-24s%12s%10s%12s\n", "where the time went", "s a step", "share", "GFLOP/s");
     for (size_t i = 0; i < task->n_parts; i++)
@@ -45,7 +45,11 @@ void train_summary_print(const train_summary *s, const train_task *task, FILE *o
     row(out, "checkpoint", s->checkpoint_ns, 0.0, s);
     row(out, "report", s->report_ns, 0.0, s);
     row(out, "other", s->other_ns, 0.0, s);
-    row(out, "all", s->wall_ns, train_gflops(s->part_ns, s->part_flop, task->n_parts), s);
+    double gflops = train_gflops(s->part_ns, s->part_flop, task->n_parts);
+    row(out, "all", s->wall_ns, gflops, s);
+    if (gflops > 0.0 && sgemm > 0.0)
+        fprintf(out, "products at %.0f%% of the rate of a large sgemm (%.0f GFLOP/s)\n",
+                100.0 * gflops / sgemm, sgemm);
     fprintf(out, "%.0f tokens/s in %llu steps\n", (double)s->tokens / ((double)s->wall_ns / 1e9),
             (unsigned long long)s->steps);
 }

@@ -14,8 +14,8 @@ typedef struct train_summary {
 } train_summary;
 
 void train_summary_add(train_summary *s, const train_step *t);
-/* Nothing before the first step. */
-void train_summary_print(const train_summary *s, const train_task *task, FILE *out);
+/* Nothing before the first step. sgemm: 10^9 operations a second of a large product, for comparison. */
+void train_summary_print(const train_summary *s, const train_task *task, double sgemm, FILE *out);
 
 /* Of parts whose operations are known, 10^9 of them a second; 0 if there are none. */
 double train_gflops(const uint64_t *ns, const double *flop, size_t n);

@@ -78,6 +78,7 @@ static size_t check_log(const char *name, const char *event) {
         json_t *o = cli_parse_json(line);
         const char *is = json_string_value(cli_member(o, "event"));
         n += strcmp(is, event) == 0;
+        if (strcmp(is, "step") != 0) assert_true(cli_number(o, "sgemm_gflops") > 0.1);
         if (strcmp(is, "step") == 0) {
             check_step(o, &clock);
             cli_is_number(o, "step", ++step);
