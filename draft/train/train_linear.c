@@ -12,6 +12,7 @@
 #define ROWS    512
 #define COLUMNS 1024
 #define OUTPUTS 128 /* rows of dw in a piece */
+#define PIECES  4   /* of a small dw, where its columns allow it: all threads are to have work */
 
 /* C (m, n) = op(A) op(B) + beta C, row-major; t: transposed. */
 static void gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
@@ -66,6 +67,13 @@ void train_linear_residual(const train_ctx *c, const float *x, const float *w, c
     forward(c, x, w, 1.0f, start, y, rows, n_in, n_out);
 }
 
+/* A small matrix's columns are shared out more finely. */
+static size_t columns_of(size_t n_out, size_t n_in) {
+    size_t columns = COLUMNS;
+    while (columns > OUTPUTS && tiles(n_out, OUTPUTS) * tiles(n_in, columns) < PIECES) columns /= 2;
+    return columns;
+}
+
 void train_linear_back(const train_ctx *c, const float *x, const float *w, const float *dy, float *dx,
                        float *dw, size_t rows, size_t n_in, size_t n_out, bool add) {
     if (dx) {
@@ -75,8 +83,8 @@ void train_linear_back(const train_ctx *c, const float *x, const float *w, const
         multiply(c, &p);
     }
     if (dw) {
-        product p = {true, false, n_out, n_in, rows, OUTPUTS, COLUMNS, dy,
-                     x,    n_out, n_in,  n_in, 1.0f, dw,      NULL};
+        product p = {true,  false, n_out, n_in, rows, OUTPUTS, columns_of(n_out, n_in), dy, x,
+                     n_out, n_in,  n_in,  1.0f, dw,   NULL};
         multiply(c, &p);
     }
 }
