@@ -142,6 +142,112 @@ static void table(json_t *report, json_t *workload, FILE *out) {
     }
 }
 
+/* ---- one figure across workloads ---------------------------------------------- */
+
+typedef struct job {
+    json_t **report; /* (n) */
+    size_t n;
+    cli_list across; /* columns' names */
+} job;
+
+static const struct column *column_named(const char *name) {
+    for (size_t i = 0; i < COUNT(column); i++) {
+        size_t n = strcspn(column[i].path, ".");
+        bool single = column[i].kind != INTERVAL && column[i].kind != WHETHER;
+        if (single && strlen(name) == n && memcmp(column[i].path, name, n) == 0) return &column[i];
+    }
+    return NULL;
+}
+
+/* The n-th workload of all reports, and its report; NULL behind the last. */
+static json_t *workload_at(const job *j, size_t n, json_t **report) {
+    for (size_t i = 0; i < j->n; i++) {
+        json_t *workloads = json_object_get(j->report[i], "workloads");
+        *report = j->report[i];
+        if (n < json_array_size(workloads)) return json_array_get(workloads, n);
+        n -= json_array_size(workloads);
+    }
+    return NULL;
+}
+
+static bool is_run(json_t *run, json_t *workload, const char *shown) {
+    char name[512];
+    const char *of = text(workload, "name", "");
+    return strcmp(text(run, "workload", of), of) == 0 &&
+           strcmp(fmt_drafter(text(run, "drafter", "?"), name, sizeof name), shown) == 0;
+}
+
+/* The drafter's run on the workload, or NULL. */
+static json_t *run_of(json_t *report, json_t *workload, const char *shown) {
+    size_t i;
+    json_t *run;
+    json_array_foreach(json_object_get(report, "runs"), i, run) if (is_run(run, workload, shown)) return run;
+    return NULL;
+}
+
+/* Drafters of all runs, each once, as {shown: null}: an object keeps the order. NULL: no memory. */
+static json_t *all_drafters(const job *j) {
+    json_t *all = json_object(), *run;
+    bool good = all != NULL;
+    char name[512];
+    for (size_t i = 0; i < j->n; i++) {
+        size_t k;
+        json_array_foreach(json_object_get(j->report[i], "runs"), k, run) {
+            const char *shown = fmt_drafter(text(run, "drafter", "?"), name, sizeof name);
+            good = good && json_object_set_new(all, shown, json_null()) == 0;
+        }
+    }
+    if (good) return all;
+    json_decref(all);
+    return NULL;
+}
+
+static void matrix_heading(const job *j, const struct column *c, FILE *out) {
+    json_t *report, *workload;
+    fprintf(out, "\n| %s |", c->title);
+    for (size_t w = 0; (workload = workload_at(j, w, &report)) != NULL; w++) {
+        double temperature = number(report, "settings.temperature");
+        fprintf(out, " %s", text(workload, "name", ""));
+        if (temperature > 0) fprintf(out, ", T %g", temperature);
+        fputs(" |", out);
+    }
+    fputs("\n|---|", out);
+    for (size_t w = 0; workload_at(j, w, &report); w++) fputs("---:|", out);
+    fputc('\n', out);
+}
+
+static void matrix(const job *j, json_t *drafters, const struct column *c, FILE *out) {
+    const char *shown;
+    json_t *report, *workload, *unused;
+    matrix_heading(j, c, out);
+    json_object_foreach(drafters, shown, unused) {
+        fputs("| ", out);
+        drafter(shown, out);
+        fputs(" |", out);
+        for (size_t w = 0; (workload = workload_at(j, w, &report)) != NULL; w++)
+            cell(run_of(report, workload, shown), c, out);
+        fputc('\n', out);
+    }
+}
+
+static int write_matrices(FILE *out, const job *j) {
+    json_t *drafters = all_drafters(j);
+    if (!drafters) return -1;
+    for (size_t i = 0; i < j->across.n; i++) matrix(j, drafters, column_named(j->across.item[i]), out);
+    json_decref(drafters);
+    return 0;
+}
+
+static int check_across(const cli_command *c, const job *j) {
+    for (size_t i = 0; i < j->across.n; i++)
+        if (!column_named(j->across.item[i]))
+            return cli_complain(c,
+                                "--across: expected hit_rate, top1, drafted_per_step, acceptance_rate, "
+                                "tokens_per_step, draft_us, update_us, verify_us or speedup, found '%s'",
+                                j->across.item[i]);
+    return CLI_RUN;
+}
+
 /* Drafted nodes a step are not in the report, but both parts are. */
 static void add_drafted(json_t *runs) {
     size_t i;
@@ -176,14 +282,10 @@ static json_t *read_report(const char *path) {
     return NULL;
 }
 
-typedef struct job {
-    json_t **report; /* (n) */
-    size_t n;
-} job;
-
 static int write_tables(FILE *out, void *user) {
     const job *j = user;
-    for (size_t i = 0; i < j->n; i++) {
+    if (j->across.n && write_matrices(out, j)) return -1;
+    for (size_t i = 0; i < j->n && !j->across.n; i++) {
         size_t k;
         json_t *workload;
         json_array_foreach(json_object_get(j->report[i], "workloads"), k, workload)
@@ -206,7 +308,12 @@ static int emit(const job *j, const char *output) {
 int cmd_report(int argc, char **argv) {
     const char *output = NULL;
     cli_list files = {0};
+    job j = {.report = NULL};
     const cli_option option[] = {
+        {'a', "across", "FIGURE", CLI_LIST, &j.across,
+         "only this figure, drafters down and workloads across: hit_rate, top1, drafted_per_step, "
+         "acceptance_rate, tokens_per_step, draft_us, update_us, verify_us or speedup; repeatable",
+         0, 0, NULL},
         {'o', "output", "FILE", CLI_TEXT, &output, "where to (default: standard output)", 0, 0, NULL},
     };
     const cli_command c = {"report",
@@ -216,14 +323,16 @@ int cmd_report(int argc, char **argv) {
                            option,
                            COUNT(option),
                            "  specbench run -m model.gguf -p prompts.jsonl -d suffix --json a.json\n"
-                           "  specbench report a.json -o tables.md\n",
+                           "  specbench report a.json -o tables.md\n"
+                           "  specbench report a.json b.json --across speedup\n",
                            1,
                            SIZE_MAX,
                            "expected a JSON report"};
     int rc = cli_parse(&c, argc, argv, &files);
     if (rc == CLI_RUN) rc = cli_check_output(&c, "-o", output, files.item, files.n);
+    if (rc == CLI_RUN) rc = check_across(&c, &j);
     int code = rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
-    job j = {.report = rc == CLI_RUN ? calloc(files.n, sizeof *j.report) : NULL};
+    if (rc == CLI_RUN) j.report = calloc(files.n, sizeof *j.report);
     bool good = j.report != NULL;
     for (size_t i = 0; good && i < files.n; i++) {
         good = (j.report[i] = read_report(files.item[i])) != NULL;
@@ -232,6 +341,7 @@ int cmd_report(int argc, char **argv) {
     if (good) code = emit(&j, output);
     for (size_t i = 0; i < j.n; i++) json_decref(j.report[i]);
     free(j.report);
+    cli_list_free(&j.across);
     cli_list_free(&files);
     return code;
 }

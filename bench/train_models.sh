@@ -19,7 +19,6 @@ out=${1:?"expected OUT, the folder to work in"}
 corpus=${2:-../shared/corpus}
 specbench=${SPECBENCH:-build/specbench}
 steps=${STEPS:-4000}
-head_epochs=${HEAD_EPOCHS:-3}
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -118,11 +117,11 @@ done
 heads() {
     [ ! -e "$out/$1.done" ] || return 0
     say "$1"
-    "$specbench" train "$1" -m "$out/target.gguf" "$out"/traces/*.jsonl --epochs "$head_epochs" --type Q8_0 \
+    "$specbench" train "$1" -m "$out/target.gguf" "$out"/traces/*.jsonl --type Q8_0 \
         --resume --log "$out/$1.log" --dump "$out/$1.dump" --dump-limit 5000 -o "$out/$1.gguf" "${@:2}"
     touch "$out/$1.done"
     rm -f "$out/$1.dump"
 }
-heads medusa --heads 3
-heads eagle3 --draft-vocab 1280 --prompt 128
+heads medusa --epochs 3 --heads 3
+heads eagle3 --epochs 2 --draft-vocab 1280 --prompt 128
 say "done: target.gguf draft.gguf medusa.gguf eagle3.gguf in $out"

@@ -35,6 +35,26 @@ static void test_the_tables(void **state) {
     cli_expect("report @/t.md", 2, "", "t.md, line ");
 }
 
+/* A figure that is not there, and a drafter that did not run on a workload. */
+static void test_across(void **state) {
+    (void)state;
+    cli_write("r.json", REPORT);
+    cli_write("s.json",
+              "{\"schema\":\"specbench/1\",\"settings\":{\"temperature\":0},\"workloads\":[{\"name\":\"c\"}],"
+              "\"runs\":[{\"drafter\":\"pld\",\"hit_rate\":0.75,\"tokens_per_step\":1.5}]}");
+    cli_expect("report @/r.json @/s.json --across tokens_per_step --across hit_rate", 0,
+               "\n| tokens / step | a, T 0.5 | b, T 0.5 | c |\n|---|---:|---:|---:|\n"
+               "| plain | 1.00 | - | - |\n"
+               "| union:eagle3:e.gguf,k=2+suffix:corpus=d\\|e+medusa:m,tree=0/1/00 | 2.50 | - | - |\n"
+               "| pld | - | 2.00 | 1.50 |\n"
+               "\n| hit % | a, T 0.5 | b, T 0.5 | c |\n|---|---:|---:|---:|\n"
+               "| plain | 0.0 | - | - |\n",
+               "");
+    cli_expect("report @/r.json --across draft_us", 0, "| 12.8 | - |", "");
+    cli_expect("report @/r.json --across identical", 2, "", "found 'identical'");
+    cli_expect("report @/r.json --across tokens", 2, "", "found 'tokens'");
+}
+
 /* What the other commands write is what this one reads. */
 static void test_a_replay(void **state) {
     (void)state;
@@ -64,6 +84,7 @@ static void test_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_tables),
+        cmocka_unit_test(test_across),
         cmocka_unit_test(test_a_replay),
         cmocka_unit_test(test_refused),
     };
