@@ -7,9 +7,9 @@
 #
 #     bench/comparison.sh OUT [MODELS]
 #
-# Reports go to OUT/KIND-T.json and OUT/elements-KIND.json, all tables to OUT/tables.md. A report
-# that is there is not made again. About half an hour on two cores; REQUESTS=N asks for
-# fewer or more requests of each kind.
+# Reports go to OUT/KIND-T.json and OUT/elements-KIND.json, all their tables to OUT/tables.md, single
+# figures across kinds to OUT/across-T.md and OUT/elements.md. A report that is there is not made again.
+# About half an hour on two cores; REQUESTS=N asks for fewer or more requests of each kind.
 set -euo pipefail
 
 out=${1:?"expected OUT, the folder for the reports"}
@@ -23,7 +23,8 @@ mkdir -p "$out"
 target=$models/target.gguf eagle3=eagle3:$models/eagle3.gguf medusa=medusa:$models/medusa.gguf
 draft=model:$models/draft.gguf
 prompts() { # KIND SEED N
-    local file=$out/$1-seed$2.jsonl
+    local file=$out/seed$2/$1.jsonl
+    mkdir -p "$out/seed$2"
     [ -e "$file" ] || "$specbench" workload --as prompts --kind "$1" --seed "$2" -n "$3" --max-chars 2400 -q -o "$file"
     echo "$file"
 }
@@ -33,7 +34,8 @@ run() { # PROMPTS [OPTION]...
 
 # What requests of another seed were answered: a warm shared index for `suffix:corpus=`.
 warm() {
-    local index=$out/$1-warm.idx trace=$out/$1-warm.jsonl
+    local index=$out/$1/warm.idx trace=$out/$1/warm.jsonl
+    mkdir -p "$out/$1"
     [ -e "$trace" ] || run "$(prompts "$1" 2 "$((4 * requests))")" -d suffix --repeat 1 --batch 4 --record "$trace"
     [ -e "$index" ] || "$specbench" corpus build -q -o "$index" "$trace"
     echo "$index"
@@ -45,7 +47,7 @@ for kind in "${kinds[@]}"; do
     for t in 0 1; do
         report=$out/$kind-$t.json
         [ -e "$report" ] || run "$file" --temp "$t" --json "$report" \
-            -d suffix -d "suffix:corpus=$index" -d pld -d ngram-cache -d recycle \
+            -d suffix:shared=0 -d suffix -d "suffix:corpus=$index" -d pld -d ngram-cache -d recycle \
             -d "$medusa" -d "$eagle3" -d "$draft" \
             -d "union:suffix+$eagle3" -d "cascade:suffix>$eagle3,tau=1"
     done
@@ -65,5 +67,9 @@ for kind in "${kinds[@]}"; do
     [ -e "$report" ] || run "$(prompts "$kind" 1 "$requests")" --json "$report" "${ladder[@]}" -d suffix
 done
 
+figures=(--across tokens_per_step --across speedup --across hit_rate --across top1
+    --across acceptance_rate --across draft_us --across verify_us)
+for t in 0 1; do "$specbench" report "${figures[@]}" "$out"/*-"$t".json -o "$out/across-$t.md"; done
+"$specbench" report --across tokens_per_step --across hit_rate --across top1 "$out"/elements-*.json -o "$out/elements.md"
 "$specbench" report "$out"/*-[01].json "$out"/elements-*.json -o "$out/tables.md"
 echo "$out/tables.md"
