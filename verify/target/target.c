@@ -261,10 +261,9 @@ static void count(const spec_target *t, const operation *op, spec_kernel_use *us
     }
 }
 
-/* Fills *use for one operation and use->type; count 0: the model has none of it. */
+/* Fills *use for one operation and use->type. */
 static void describe(const spec_target *t, const operation *op, spec_kernel_use *use) {
     use->operation = op->name;
-    count(t, op, use);
     if (op->kind == EMBEDDING)
         use->kernel = "row lookup";
     else if (op->kind > PROMPTS)
@@ -280,8 +279,9 @@ int spec_target_kernel(const spec_target *t, size_t i, spec_kernel_use *out) {
         for (int type = 0; type < SPEC_TYPES; type++) {
             spec_kernel_use use = {.type = (spec_type)type};
             if (operations[op].kind <= PROMPTS && specp_form_of(use.type) == SPECP_FORMS) continue;
-            describe(t, &operations[op], &use);
+            count(t, &operations[op], &use);
             if (use.count == 0 || i-- > 0) continue;
+            describe(t, &operations[op], &use); /* asks the processor, which a virtual machine makes slow */
             *out = use;
             return SPEC_OK;
         }
