@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 #
 # The measurements behind docs/COMPARISON.md: every drafter, live, on the built-in target,
-# on six kinds of generated requests, greedy and at temperature 1; and the set-up of an
-# old report, improved one element at a time.
+# on six kinds of generated requests, greedy and at temperature 1, with two sizes of
+# drafts; and the set-up of an old report, improved one element at a time.
 #
 #     bench/comparison.sh OUT [MODELS]
 #
-# Reports go to OUT/KIND-T.json and OUT/elements-KIND.json, all their tables to OUT/tables.md, single
-# figures across kinds to OUT/across-T.md and OUT/elements.md. A report that is there is not made again.
+# Reports go to OUT/KIND-tT-bBUDGET.json and OUT/elements-KIND.json, all their tables to OUT/tables.md,
+# single figures across kinds to OUT/across-tT-bBUDGET.md and OUT/elements.md. A report that is there is not made again.
 # About half an hour on two cores; REQUESTS=N asks for fewer or more requests of each kind.
 set -euo pipefail
 
@@ -16,7 +16,7 @@ out=${1:?"expected OUT, the folder for the reports"}
 models=${2:-bench/models}
 specbench=${SPECBENCH:-build/specbench}
 requests=${REQUESTS:-24}
-budget=${BUDGET:-12}
+settings=(t0-b12 t1-b12 t0-b4) # temperature and budget
 kinds=(tools sql edits quotes summaries chat)
 
 mkdir -p "$out"
@@ -29,14 +29,14 @@ prompts() { # KIND SEED N
     echo "$file"
 }
 run() { # PROMPTS [OPTION]...
-    "$specbench" run -m "$target" -p "$1" --stop '<|' --max-tokens 192 --budget "$budget" -q "${@:2}"
+    "$specbench" run -m "$target" -p "$1" --stop '<|' --max-tokens 192 -q "${@:2}"
 }
 
 # What requests of another seed were answered: a warm shared index for `suffix:corpus=`.
 warm() {
     local index=$out/$1/warm.idx trace=$out/$1/warm.jsonl
     mkdir -p "$out/$1"
-    [ -e "$trace" ] || run "$(prompts "$1" 2 "$((4 * requests))")" -d suffix --repeat 1 --batch 4 --record "$trace"
+    [ -e "$trace" ] || run "$(prompts "$1" 2 "$((4 * requests))")" -d suffix --budget 12 --repeat 1 --batch 4 --record "$trace"
     [ -e "$index" ] || "$specbench" corpus build -q -o "$index" "$trace"
     echo "$index"
 }
@@ -44,9 +44,9 @@ warm() {
 for kind in "${kinds[@]}"; do
     file=$(prompts "$kind" 1 "$requests")
     index=$(warm "$kind")
-    for t in 0 1; do
-        report=$out/$kind-$t.json
-        [ -e "$report" ] || run "$file" --temp "$t" --json "$report" \
+    for setting in "${settings[@]}"; do
+        report=$out/$kind-$setting.json temperature=${setting%-*}
+        [ -e "$report" ] || run "$file" --temp "${temperature#t}" --budget "${setting#*-b}" --json "$report" \
             -d suffix:shared=0 -d suffix -d "suffix:corpus=$index" -d pld -d ngram-cache -d recycle \
             -d "$medusa" -d "$eagle3" -d "$draft" \
             -d "union:suffix+$eagle3" -d "cascade:suffix>$eagle3,tau=1"
@@ -64,12 +64,14 @@ for element in "${elements[@]}"; do
 done
 for kind in "${kinds[@]}"; do
     report=$out/elements-$kind.json
-    [ -e "$report" ] || run "$(prompts "$kind" 1 "$requests")" --json "$report" "${ladder[@]}" -d suffix
+    [ -e "$report" ] || run "$(prompts "$kind" 1 "$requests")" --budget 12 --json "$report" "${ladder[@]}" -d suffix
 done
 
 figures=(--across tokens_per_step --across speedup --across hit_rate --across top1
     --across acceptance_rate --across draft_us --across verify_us)
-for t in 0 1; do "$specbench" report "${figures[@]}" "$out"/*-"$t".json -o "$out/across-$t.md"; done
+for setting in "${settings[@]}"; do
+    "$specbench" report "${figures[@]}" "$out"/*-"$setting".json -o "$out/across-$setting.md"
+done
 "$specbench" report --across tokens_per_step --across hit_rate --across top1 "$out"/elements-*.json -o "$out/elements.md"
-"$specbench" report "$out"/*-[01].json "$out"/elements-*.json -o "$out/tables.md"
+"$specbench" report "$out"/*-t?-b*.json "$out"/elements-*.json -o "$out/tables.md"
 echo "$out/tables.md"
