@@ -60,7 +60,7 @@ static int run(session *s, uint64_t requests, const char *models) {
     FILE *out = jout_tables(s->json);
     fprintf(out, "\nHow to read it: tokens that one run of the model yields; 1.00 is plain decoding,\n"
                  "2.00 takes half the runs. 'specbench demo --full': rates, costs and intervals.\n");
-    return demo_live(out, models, s->seed);
+    return demo_live(out, models, s->seed, requests);
 }
 
 int cmd_demo(int argc, char **argv) {

@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /* Decodes requests on the trained model in `models` (NULL: the one that comes with the program, else
- * a small one made in a temporary file) with drafters and without, and prints the table. Returns an
- * exit code. */
-int demo_live(FILE *out, const char *models, uint64_t seed);
+ * a small one made in a temporary file) with drafters and without, and prints the table; fewer
+ * requests where few of each kind were replayed. Returns an exit code. */
+int demo_live(FILE *out, const char *models, uint64_t seed, uint64_t requests);
 
 #endif
