@@ -254,7 +254,8 @@ static int begin(show *s, spec_message *why) {
     s->sgemm = sgemm_rate(s);
     train_log_begin(&s->log, r, s->kind->name, s->loop, s->sgemm);
     s->began_batches = s->loop->state.batches;
-    s->began_tokens = s->loop->state.tokens + (uint64_t)s->loop->state.measured.weight[0];
+    const train_state *at = &s->loop->state; /* what a finished step measured is in its tokens already */
+    s->began_tokens = at->tokens + (at->batches % r->accum ? (uint64_t)at->measured.weight[0] : 0);
     s->began_ns = bench_now_ns();
     train_watch_signals();
     fflush(stdout);

@@ -194,6 +194,7 @@ static void test_resume(void **state) {
     (void)state;
     cli_expect(TARGET "--steps 4 --resume -o @/r.gguf", 0, "is not there: beginning anew\n", "");
     cli_expect(TARGET "--steps 4 --resume -o @/r.gguf", 0, "going on after step 4 of 4\n", "");
+    cli_expect(TARGET "--steps 4 --resume -o @/r.gguf", 0, " parameters, 0 tokens in ", "");
     cli_expect(TARGET "-q --steps 5 --resume -o @/r.gguf", 2, "", "steps is 4 there, and 5 now");
     cli_expect("train target --text @/a.txt --vocab @/v.vocab " SMALL "-q --steps 4 --resume -o @/r.gguf", 2,
                "", "data is ");
