@@ -96,10 +96,29 @@ static void cell(json_t *run, const struct column *c, FILE *out) {
     fprintf(out, " %s |", shown);
 }
 
+static bool same_workload(json_t *a, json_t *b) {
+    return strcmp(text(a, "workload", ""), text(b, "workload", "")) == 0;
+}
+
+/* What a run's row is called: files without their folders, unless that is another run's name too. */
+static const char *label(json_t *report, json_t *run, char *buf, size_t size) {
+    const char *full = text(run, "drafter", "?");
+    char shown[512];
+    json_t *other;
+    size_t i;
+    fmt_drafter(full, buf, size);
+    json_array_foreach(json_object_get(report, "runs"), i, other) {
+        const char *name = text(other, "drafter", "?");
+        if (same_workload(run, other) && strcmp(name, full) != 0 &&
+            strcmp(fmt_drafter(name, shown, sizeof shown), buf) == 0)
+            return full;
+    }
+    return buf;
+}
+
 /* A drafter's name, safe within a table. */
 static void drafter(const char *name, FILE *out) {
-    char shown[512];
-    for (const char *c = fmt_drafter(name, shown, sizeof shown); *c; c++) {
+    for (const char *c = name; *c; c++) {
         if (*c == '|') fputc('\\', out);
         fputc(*c, out);
     }
@@ -119,6 +138,7 @@ static void law(json_t *report, FILE *out) {
 static void table(json_t *report, json_t *workload, FILE *out) {
     const char *name = text(workload, "name", "");
     json_t *runs = json_object_get(report, "runs"), *run;
+    char row[512];
     size_t i;
     double requests = number(workload, "requests");
     fprintf(out, "\n**%s**: %.0f request%s, %.0f response tokens", name, requests, requests == 1 ? "" : "s",
@@ -134,7 +154,7 @@ static void table(json_t *report, json_t *workload, FILE *out) {
     json_array_foreach(runs, i, run) {
         if (strcmp(text(run, "workload", name), name) != 0) continue;
         fputs("| ", out);
-        drafter(text(run, "drafter", "?"), out);
+        drafter(label(report, run, row, sizeof row), out);
         fputs(" |", out);
         for (size_t c = 0; c < COUNT(column); c++)
             if (wanted(runs, &column[c])) cell(run, &column[c], out);
@@ -170,18 +190,15 @@ static json_t *workload_at(const job *j, size_t n, json_t **report) {
     return NULL;
 }
 
-static bool is_run(json_t *run, json_t *workload, const char *shown) {
-    char name[512];
-    const char *of = text(workload, "name", "");
-    return strcmp(text(run, "workload", of), of) == 0 &&
-           strcmp(fmt_drafter(text(run, "drafter", "?"), name, sizeof name), shown) == 0;
-}
-
 /* The drafter's run on the workload, or NULL. */
-static json_t *run_of(json_t *report, json_t *workload, const char *shown) {
+static json_t *run_of(json_t *report, json_t *workload, const char *drafter_label) {
+    const char *of = text(workload, "name", "");
+    char name[512];
     size_t i;
     json_t *run;
-    json_array_foreach(json_object_get(report, "runs"), i, run) if (is_run(run, workload, shown)) return run;
+    json_array_foreach(json_object_get(report, "runs"), i,
+                       run) if (strcmp(text(run, "workload", of), of) == 0 &&
+                                strcmp(label(report, run, name, sizeof name), drafter_label) == 0) return run;
     return NULL;
 }
 
@@ -193,7 +210,7 @@ static json_t *all_drafters(const job *j) {
     for (size_t i = 0; i < j->n; i++) {
         size_t k;
         json_array_foreach(json_object_get(j->report[i], "runs"), k, run) {
-            const char *shown = fmt_drafter(text(run, "drafter", "?"), name, sizeof name);
+            const char *shown = label(j->report[i], run, name, sizeof name);
             good = good && json_object_set_new(all, shown, json_null()) == 0;
         }
     }

@@ -51,6 +51,12 @@ static void test_across(void **state) {
                "| plain | 0.0 | - | - |\n",
                "");
     cli_expect("report @/r.json --across draft_us", 0, "| 12.8 | - |", "");
+    cli_write("twins.json", "{\"schema\":\"specbench/1\",\"workloads\":[{\"name\":\"c\"}],\"runs\":["
+                            "{\"drafter\":\"medusa:a/m.gguf\",\"tokens_per_step\":1},"
+                            "{\"drafter\":\"medusa:b/m.gguf\",\"tokens_per_step\":2}]}");
+    cli_expect("report @/twins.json --across tokens_per_step", 0,
+               "| medusa:a/m.gguf | 1.00 |\n| medusa:b/m.gguf | 2.00 |\n", "");
+    cli_expect("report @/twins.json", 0, "| medusa:b/m.gguf | 2.00 |\n", "");
     cli_expect("report @/r.json --across identical", 2, "", "found 'identical'");
     cli_expect("report @/r.json --across tokens", 2, "", "found 'tokens'");
 }
