@@ -305,8 +305,9 @@ static int write_tables(FILE *out, void *user) {
     for (size_t i = 0; i < j->n && !j->across.n; i++) {
         size_t k;
         json_t *workload;
-        json_array_foreach(json_object_get(j->report[i], "workloads"), k, workload)
+        json_array_foreach(json_object_get(j->report[i], "workloads"), k, workload) {
             table(j->report[i], workload, out);
+        }
     }
     return ferror(out) ? -1 : 0;
 }
@@ -356,7 +357,7 @@ int cmd_report(int argc, char **argv) {
         if (good) add_drafted(json_object_get(j.report[j.n++], "runs"));
     }
     if (good) code = emit(&j, output);
-    for (size_t i = 0; i < j.n; i++) json_decref(j.report[i]);
+    for (size_t i = 0; j.report && i < j.n; i++) json_decref(j.report[i]);
     free(j.report);
     cli_list_free(&j.across);
     cli_list_free(&files);

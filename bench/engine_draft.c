@@ -43,6 +43,7 @@ static int check_tokens(const engine *e, const lane *l) {
 
 int engine_propose(engine *e, size_t n) {
     engine_drafts *d = e->drafts;
+    if (n == 0) return SPEC_OK;
     for (size_t i = 0; i < n; i++) {
         lane *l = &e->lane[e->busy[i]];
         const engine_response *r = &e->out->response[l->response];

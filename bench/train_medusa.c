@@ -100,7 +100,7 @@ static void rank_labels(const medusa *m, specp_medusa_heads *heads, ranking *k) 
 
 /* "0/1/00/01", as specp_medusa_tree_parse reads it; the caller's to free, NULL: out of memory. */
 static char *tree_text(const specp_medusa_tree *t) {
-    size_t n = 0, at = 0;
+    size_t n = 1, at = 0;
     for (uint32_t i = 0; i < t->n; i++) n += t->depth[i] + (size_t)1;
     char *text = malloc(n);
     if (!text) return NULL;

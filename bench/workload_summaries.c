@@ -340,7 +340,7 @@ static void say_points(wl_session *s, wl_buf *b, const uint32_t *fact, uint32_t 
 /* What matters most, in the order of the report or, now and then, by weight. */
 static void say_summary(wl_session *s, wl_buf *b) {
     const struct form *form = &forms[s->state[FORM]];
-    uint32_t fact[N_FACTS], n = 0;
+    uint32_t fact[N_FACTS] = {0}, n = 0;
     for (uint32_t i = 0; i < s->state[N_TOLD]; i++)
         if (matters(s, s->state[FACT + i], form->facts)) fact[n++] = s->state[FACT + i];
     bool by_weight = wl_chance(&s->gen.rng, 4);

@@ -12,8 +12,8 @@
 #include "train_rows.h"
 
 #define WIDE  (TRAIN_TILE / LANES)
-#define ROWS  6      /* of a product at a time: with WIDE = 4 all its sums are in registers */
-#define LEAST -87.0f /* of what is exponentiated: below it would be denormal, which is slow */
+#define ROWS  6        /* of a product at a time: with WIDE = 4 all its sums are in registers */
+#define LEAST (-87.0f) /* of what is exponentiated: below it would be denormal, which is slow */
 
 /* n rows of a product, n and `add` constants. */
 LANES_INLINE void product_rows(const int n, const bool add, const float *a, size_t lda, const float *b,
@@ -154,8 +154,8 @@ static void row_silu_mul_back(const float *gate, const float *up, const float *d
             a[i] = d * u * (sigma + silu * (1.0f - sigma));
             b[i] = d * silu;
         }
-        memcpy(dgate + at, a, m * sizeof *a);
-        memcpy(dup + at, b, m * sizeof *b);
+        memcpy(dgate + at, a, m * sizeof *a); /* cppcheck-suppress uninitvar */
+        memcpy(dup + at, b, m * sizeof *b);   /* cppcheck-suppress uninitvar */
     }
 }
 

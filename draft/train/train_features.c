@@ -76,7 +76,7 @@ int train_features_compute(train_features *f, const spec_token *tokens, size_t n
                            const float **rows, spec_message *why) {
     const spec_forward_args args = {
         .size = sizeof args, .n_taps = (uint32_t)f->n_taps + 1, .tap_layer = f->tap, .no_logits = 1};
-    spec_forward_out out;
+    spec_forward_out out = {0};
     int err = forward(f, tokens, n, &args, &out, why);
     if (!err) *rows = out.hidden + first * (f->n_taps + 1) * f->dim;
     return err;
@@ -104,11 +104,11 @@ int train_features_run(train_features *f, const spec_token *tokens, size_t n, si
 
 int train_features_loss(train_features *f, const spec_token *tokens, const spec_token *target, size_t n,
                         train_loss *loss, spec_message *why) {
-    spec_forward_out out;
+    spec_forward_out out = {0};
     if (!f->logits) f->logits = specp_alloc(&f->alloc, f->seq * f->vocab, sizeof *f->logits);
     if (!f->logits) return specp_fail(why, SPEC_ERR_NOMEM, "no memory for logits of %zu tokens", f->seq);
     int err = forward(f, tokens, n, NULL, &out, why);
-    if (err) return err;
+    if (err || !out.logits) return err; /* without options they are there */
     memcpy(f->logits, out.logits, n * f->vocab * sizeof *f->logits); /* the loss writes over them */
     train_cross_entropy(&f->ctx, f->logits, target, n, f->vocab, 1.0f, loss);
     return SPEC_OK;

@@ -104,7 +104,7 @@ train_acts *train_acts_new(const train_llama_shape *s, size_t max_rows, size_t m
         a->n_store = lay_out(a, s) + ALIGNED;
         a->store = specp_alloc(alloc, a->n_store, sizeof *a->block);
     }
-    if (!a->store) {
+    if (!a->layer || !a->store) {
         train_acts_free(a, alloc);
         return NULL;
     }
