@@ -196,9 +196,11 @@ static json_t *run_of(json_t *report, json_t *workload, const char *drafter_labe
     char name[512];
     size_t i;
     json_t *run;
-    json_array_foreach(json_object_get(report, "runs"), i,
-                       run) if (strcmp(text(run, "workload", of), of) == 0 &&
-                                strcmp(label(report, run, name, sizeof name), drafter_label) == 0) return run;
+    json_array_foreach(json_object_get(report, "runs"), i, run) {
+        if (strcmp(text(run, "workload", of), of) == 0 &&
+            strcmp(label(report, run, name, sizeof name), drafter_label) == 0)
+            return run;
+    }
     return NULL;
 }
 

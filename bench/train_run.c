@@ -150,8 +150,7 @@ static const char *clock_text(double seconds, char buf[24]) {
     return buf;
 }
 
-/* "loss 2.310, accuracy 51.2%": what is not the loss is a share. */
-/* "-": of nothing. */
+/* "loss 2.310, accuracy 51.2%": what is not the loss is a share; "-" of nothing. */
 static const char *measures_text(const train_task *t, const train_measures *m, char *buf, size_t n) {
     size_t at = 0;
     buf[0] = '\0';

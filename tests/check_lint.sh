@@ -52,6 +52,6 @@ if installed cppcheck; then
         "${include[@]}" "${c_files[@]}"
 fi
 if installed shellcheck; then
-    lint shellcheck shellcheck -x -e SC2016 tests/*.sh .ci/run
+    lint shellcheck shellcheck -x -e SC2016 tests/*.sh bench/*.sh .ci/run
 fi
 finish
