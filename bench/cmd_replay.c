@@ -18,6 +18,7 @@ static const char about[] =
 static const char examples[] =
     "  specbench replay chat.jsonl\n"
     "  specbench replay chat.jsonl sql.jsonl -d suffix -d pld:n_max=2 --groups\n"
+    "  specbench replay chat.jsonl -d suffix --budget 16 --calibration\n"
     "  specbench replay today.jsonl -d suffix --warm yesterday.jsonl --json out.json\n";
 
 static const char *const default_drafters[] = {"suffix", "pld", "ngram-cache", "ngram-mod"};
@@ -64,7 +65,8 @@ static int settle(const cli_command *c, settings *o) {
                             s->corpus);
     int rc = check_output(c, o);
     if (rc != CLI_RUN) return rc;
-    if (o->details) s->groups = s->quarters = s->sources = s->match_lengths = s->positions = true;
+    if (o->details)
+        s->groups = s->quarters = s->sources = s->match_lengths = s->positions = s->calibration = true;
     bool none = s->drafters.n == 0;
     for (size_t i = 0; none && i < COUNT(default_drafters); i++)
         if (cli_list_add(&s->drafters, default_drafters[i])) return cli_complain(c, "out of memory");
@@ -103,7 +105,10 @@ int cmd_replay(int argc, char **argv) {
         {0, "sources", NULL, CLI_FLAG, &s.sources, "by source of the drafted tokens", 0, 0, NULL},
         {0, "match-lengths", NULL, CLI_FLAG, &s.match_lengths, "by match length", 0, 0, NULL},
         {0, "positions", NULL, CLI_FLAG, &s.positions, "by position in the draft", 0, 0, NULL},
-        {0, "details", NULL, CLI_FLAG, &o.details, "all of these five tables", 0, 0, NULL},
+        {0, "calibration", NULL, CLI_FLAG, &s.calibration, "by probability: are they true?", 0, 0, NULL},
+        {0, "details", NULL, CLI_FLAG, &o.details, "all of these six tables", 0, 0, NULL},
+        {0, "calibration-skip", "N", CLI_NUMBER, &s.calibration_skip,
+         "calibration leaves out steps before the run's first N tokens (default 5000)", 0, INT64_MAX, NULL},
         {'j', "json", "FILE", CLI_TEXT, &s.json, "also write a JSON report; -: to stdout, tables to stderr",
          0, 0, NULL},
         {'q', "quiet", NULL, CLI_FLAG, &s.quiet, "no tables and no progress line", 0, 0, NULL},

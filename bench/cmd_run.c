@@ -21,7 +21,8 @@ static const char examples[] =
     "  specbench run -m model.gguf --prompt 'Once upon a time' -d suffix\n"
     "  specbench run -m model.gguf --prompts questions.jsonl --chat auto -n 20\n"
     "  specbench run -m model.gguf --prompts t.jsonl -d suffix --record out.jsonl\n"
-    "  specbench replay out.jsonl -d suffix --budget 16\n";
+    "  specbench replay out.jsonl -d suffix --budget 16\n"
+    "  specbench run -m model.gguf --prompts t.jsonl -d suffix --calibration\n";
 
 static const char *const default_drafters[] = {"suffix", "pld", "ngram-cache"};
 
@@ -76,6 +77,10 @@ int cmd_run(int argc, char **argv) {
          0, 0, NULL},
         {0, "stop", "TEXT", CLI_LIST, &s.stop, "end a response behind this text; repeatable", 0, 0, NULL},
         {0, "ignore-eos", NULL, CLI_FLAG, &s.ignore_eos, "go on behind an end of sequence", 0, 0, NULL},
+        {0, "calibration", NULL, CLI_FLAG, &s.calibration,
+         "also a table by probability of the drafted tokens: are they true?", 0, 0, NULL},
+        {0, "calibration-skip", "N", CLI_NUMBER, &s.calibration_skip,
+         "calibration leaves out steps before the run's first N tokens (default 5000)", 0, INT64_MAX, NULL},
         {0, "skip-bad", NULL, CLI_FLAG, &s.skip_bad, "count and leave out faulty lines", 0, 0, NULL},
         {0, "record", "FILE", CLI_TEXT, &s.record, "write prompts and responses as a trace, for replay", 0, 0,
          NULL},

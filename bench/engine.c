@@ -296,6 +296,7 @@ int engine_open(engine **out, const engine_settings *s, spec_drafter *d, const e
     engine *e = specp_calloc(NULL, 1, sizeof *e);
     memset(run, 0, sizeof *run);
     metrics_init(&run->m, prompts_requests(s->prompts));
+    run->m.calibration.skip = s->calibration_skip;
     if (!e) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
     *e = (engine){.s = s, .drafter = d, .reference = reference, .out = run, .why = why};
     why->text[0] = '\0';

@@ -35,6 +35,7 @@ typedef struct engine_settings {
     size_t batch;                    /* sequences decoded side by side, at least 1 */
     const spec_sampling *sampling;   /* NULL: greedy */
     uint64_t seed;                   /* of sampling, of drafters that draw, of intervals */
+    uint64_t calibration_skip;       /* see calibration.h */
     bool ignore_eos;
     const cli_list *stop; /* stop strings; NULL: none. They need the tokenizer */
     bool check_cache;     /* after every round, compare each cache with a fresh prefill: slow */

@@ -27,6 +27,7 @@ void live_init(live *s, const char *command) {
     s->budget = 16;
     s->batch = 1;
     s->seed = 1;
+    s->calibration_skip = CALIBRATION_SKIP;
     s->repeat = 3;
     s->top_p = 1;
     s->penalty = 1;
@@ -298,6 +299,7 @@ static int settle_engine(live *s) {
     s->engine.batch = (size_t)s->batch;
     s->engine.sampling = &s->sampling;
     s->engine.seed = s->seed;
+    s->engine.calibration_skip = s->calibration_skip;
     s->engine.ignore_eos = s->ignore_eos;
     s->engine.stop = &s->stop;
     return settle_chat(s);

@@ -46,6 +46,8 @@ typedef struct live {
     const char *chat;
     cli_list stop;
     bool ignore_eos, skip_bad, quiet;
+    bool calibration; /* the table is wanted */
+    uint64_t calibration_skip;
     bool brief; /* the first table alone */
     const char *record, *json;
     /* while running */

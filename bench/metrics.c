@@ -4,7 +4,7 @@
  * match length) and to the total:
  *
  *     step --> total, quarter[request * 4 / n], group[name], match[bucket]
- *          --> source[] node by node,  size[] by nodes proposed,  times
+ *          --> source[], calibration node by node,  size[] by nodes proposed,  times
  *
  * Invariants: the quarters sum to the total, and so do the groups and the match
  * buckets (requests apart, which match buckets do not count); the sources'
@@ -25,6 +25,7 @@
 void metrics_init(metrics *m, size_t n_requests) {
     memset(m, 0, sizeof *m);
     m->expected = n_requests;
+    m->calibration.skip = CALIBRATION_SKIP;
 }
 
 static void cell_release(metrics_cell *c) {
@@ -46,6 +47,7 @@ void metrics_release(metrics *m) {
     free(m->size);
     free(m->draft_ns);
     free(m->update_ns);
+    calibration_release(&m->calibration);
     memset(m, 0, sizeof *m);
 }
 
@@ -100,7 +102,8 @@ static int find_group(metrics *m, const char *name) {
 int metrics_begin(metrics *m, const char *group, size_t n_prompt, uint64_t begin_ns) {
     int rc = find_group(m, group);
     if (rc != SPEC_OK) return rc;
-    m->now.quarter = m->expected ? m->begun++ * METRICS_QUARTERS / m->expected : 0;
+    m->now.number = m->begun++;
+    m->now.quarter = m->expected ? m->now.number * METRICS_QUARTERS / m->expected : 0;
     if (m->now.quarter >= METRICS_QUARTERS) m->now.quarter = METRICS_QUARTERS - 1;
     m->now.out = m->now.steps = 0;
     m->prompt_tokens += n_prompt;
@@ -124,6 +127,7 @@ int metrics_end(metrics *m, uint64_t end_ns) {
     end_in_cell(&m->quarter[m->now.quarter], ratio);
     end_in_cell(&m->group[m->now.group].cell, ratio);
     m->end_ns += end_ns;
+    calibration_end(&m->calibration, m->now.number);
     return SPEC_OK;
 }
 
@@ -197,6 +201,17 @@ static int record_size(metrics *m, uint32_t n) {
     return SPEC_OK;
 }
 
+static int calibrate(metrics *m, const metrics_step_facts *f) {
+    calibration_step_facts c = {.tree = f->tree,
+                                .path = f->path,
+                                .n_path = f->n_path,
+                                .request = m->now.number,
+                                .run_before = m->total.out,
+                                .before = m->now.out,
+                                .committed = f->committed};
+    return calibration_step(&m->calibration, &c);
+}
+
 int metrics_step(metrics *m, const metrics_step_facts *f) {
     bool top1 = f->tree->n > 0 && f->tree->token[0] == f->truth;
     bool open = goes_on(f);
@@ -204,6 +219,7 @@ int metrics_step(metrics *m, const metrics_step_facts *f) {
                              &m->match[metrics_match_bucket(f->tree->n ? f->tree->match_len : 0)], &m->total};
     int rc = record_times(m, f);
     if (rc == SPEC_OK) rc = record_size(m, f->tree->n);
+    if (rc == SPEC_OK) rc = calibrate(m, f);
     for (size_t i = 0; i < 4 && rc == SPEC_OK; i++) rc = cell_step(cell[i], f, top1, open);
     if (rc != SPEC_OK) return rc;
     count_sources(m, f, top1);

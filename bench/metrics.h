@@ -9,6 +9,7 @@
 #ifndef BENCH_METRICS_H
 #define BENCH_METRICS_H
 
+#include "calibration.h"
 #include "spec_tree.h"
 #include "specdec.h"
 #include "stats.h"
@@ -53,7 +54,7 @@ typedef struct metrics_request {
 
 /* The request under way. */
 typedef struct metrics_now {
-    size_t group, quarter;
+    size_t number, group, quarter;
     uint64_t out, steps;
 } metrics_now;
 
@@ -68,6 +69,7 @@ typedef struct metrics {
     size_t n_slots;
     metrics_request *request; /* (n_requests) */
     size_t n_requests, cap_requests;
+    calibration calibration;
     uint64_t *size; /* (n_size) steps by number of nodes proposed */
     size_t n_size, cap_size;
     uint32_t *draft_ns, *update_ns; /* (total.steps) */
@@ -92,7 +94,8 @@ typedef struct metrics_step_facts {
     uint64_t draft_ns, update_ns;
 } metrics_step_facts;
 
-/* Empties *m. n_requests will follow: it decides which quarter each is in. */
+/* Empties *m. n_requests will follow: it decides which quarter each is in. calibration.skip is
+ * its default, and may be set before the first step. */
 void metrics_init(metrics *m, size_t n_requests);
 void metrics_release(metrics *m);
 

@@ -144,9 +144,38 @@ void metrics_json_run_times(jout *x, const metrics *m) {
               m->n_requests ? (double)m->end_ns / 1000 / (double)m->n_requests : NAN);
 }
 
+static void put_calibration(jout *x, const calibration *c) {
+    const calibration_bin all = calibration_sum(c);
+    double steps = c->steps ? (double)c->steps : NAN;
+    json_t *bins = json_array();
+    jout o = jout_begin();
+    for (size_t b = 0; b < CALIBRATION_BINS; b++) {
+        jout bin = jout_begin();
+        jout_real(&bin, "from", (double)b / CALIBRATION_BINS);
+        jout_real(&bin, "to", (double)(b + 1) / CALIBRATION_BINS);
+        jout_int(&bin, "nodes", c->bin[b].nodes);
+        jout_int(&bin, "accepted", c->bin[b].accepted);
+        jout_real(&bin, "said", calibration_said(&c->bin[b]));
+        jout_real(&bin, "was", calibration_was(&c->bin[b]));
+        bins = jout_append(bins, jout_end(bin));
+    }
+    jout_int(&o, "skip", c->skip);
+    jout_int(&o, "steps", c->steps);
+    jout_int(&o, "nodes", all.nodes);
+    jout_int(&o, "nodes_skipped", c->skipped);
+    jout_int(&o, "nodes_beyond_end", c->beyond);
+    jout_real(&o, "ece", calibration_ece(c));
+    jout_real(&o, "bias", calibration_bias(c));
+    jout_real(&o, "expected_per_step", all.prob_sum / steps);
+    jout_real(&o, "accepted_per_step", (double)all.accepted / steps);
+    jout_put(&o, "bins", bins);
+    jout_object(x, "calibration", o);
+}
+
 void metrics_json_parts(jout *x, const metrics *m) {
     jout_put(x, "groups", groups(m));
     jout_put(x, "quarters", quarters(m));
     jout_put(x, "sources", sources(m));
     jout_put(x, "match_lengths", match_lengths(m));
+    put_calibration(x, &m->calibration);
 }

@@ -15,7 +15,7 @@ void metrics_json_times(jout *x, const char *key, stats_times t);
 void metrics_json_run_times(jout *x, const metrics *m);
 /* What the drafter holds. */
 void metrics_json_index(jout *x, const spec_drafter_stats *stats);
-/* "groups", "quarters", "sources", "match_lengths". */
+/* "groups", "quarters", "sources", "match_lengths", "calibration". */
 void metrics_json_parts(jout *x, const metrics *m);
 
 #endif

@@ -194,6 +194,7 @@ int replay_run(spec_drafter *d, const trace *t, const replay_options *o, metrics
     replayer r = {.drafter = d, .o = o, .m = m, .why = why ? why : &spare};
     size_t n = (size_t)o->budget + 1;
     metrics_init(m, t->n);
+    m->calibration.skip = o->calibration_skip;
     r.why->text[0] = '\0';
     r.choice = specp_calloc(NULL, n, sizeof *r.choice);
     r.depth = specp_calloc(NULL, n, sizeof *r.depth);

@@ -13,10 +13,11 @@
 #include "trace.h"
 
 typedef struct replay_options {
-    uint32_t budget;   /* most nodes a draft may have, 1..SPEC_TREE_MAX_NODES */
-    uint64_t seed;     /* of the drafters that draw, and of the bootstrap */
-    bool shared;       /* false: each request is a tenant of its own */
-    const trace *warm; /* (n_warm) taught before, not measured */
+    uint32_t budget;           /* most nodes a draft may have, 1..SPEC_TREE_MAX_NODES */
+    uint64_t seed;             /* of the drafters that draw, and of the bootstrap */
+    uint64_t calibration_skip; /* see calibration.h */
+    bool shared;               /* false: each request is a tenant of its own */
+    const trace *warm;         /* (n_warm) taught before, not measured */
     size_t n_warm;
     /* Called between requests with how many are done; may be NULL. */
     void (*progress)(void *user, size_t done, size_t of);

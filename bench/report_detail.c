@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables behind one run: by group, quarter, match length, source, position. */
+/* The tables behind one run: by group, quarter, match length, source, position, probability. */
 #include <math.h>
 #include <string.h>
 
@@ -135,5 +135,6 @@ void report_details(const session *s, size_t workload, FILE *out) {
         if (s->match_lengths) matches_table(r, out);
         if (s->sources) sources_table(r, out);
         if (s->positions) positions_table(r, out);
+        if (s->calibration) calibration_table(&r->m.calibration, r->drafter, out);
     }
 }

@@ -174,5 +174,7 @@ void report_live(const live *s, FILE *out) {
     draft_table(s, out);
     cost_table(s, out);
     pass_table(s, out);
+    for (size_t i = 1; i < s->n_runs && s->calibration; i++)
+        calibration_table(&s->run[i].run.m.calibration, s->run[i].drafter, out);
     legend(s, out);
 }

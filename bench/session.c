@@ -25,6 +25,7 @@ void session_init(session *s, const char *command) {
     s->command = command;
     s->budget = 64;
     s->seed = 1;
+    s->calibration_skip = CALIBRATION_SKIP;
     s->shared = true;
 }
 
@@ -190,6 +191,7 @@ static int run_one(const session *s, session_run *r, progress *p) {
     spec_message why;
     replay_options o = {.budget = (uint32_t)s->budget,
                         .seed = s->seed,
+                        .calibration_skip = s->calibration_skip,
                         .shared = s->shared,
                         .warm = s->warm,
                         .n_warm = s->n_warm,

@@ -36,6 +36,7 @@ typedef struct session {
     trace *warm; /* (n_warm), owned */
     size_t n_warm;
     uint64_t budget, seed;
+    uint64_t calibration_skip; /* tokens */
     bool shared, skip_bad, quiet;
     bool shuffled;
     uint64_t shuffle_seed;
@@ -43,7 +44,7 @@ typedef struct session {
     const char *corpus; /* snapshot file, or NULL */
     const char *json;   /* file, "-", or NULL */
     cost_model cost;
-    bool groups, quarters, sources, match_lengths, positions; /* tables wanted */
+    bool groups, quarters, sources, match_lengths, positions, calibration; /* tables wanted */
     bool overview_only; /* the overview instead of a table per workload */
     /* results */
     hindsight *limits; /* (n_workloads) */

@@ -135,6 +135,39 @@ static void test_details(void **state) {
     cli_expect("replay @/good.jsonl -d none -q", 0, "", "");
 }
 
+/* The oracle says 1 of every node and is right; it drafts 4 + 6. */
+static void test_calibration(void **state) {
+    (void)state;
+    cli_result r =
+        cli_run("replay @/good.jsonl -d oracle -d none -d random:vocab=8 --calibration --calibration-skip 0");
+    if (r.code) fail_msg("%s", r.err);
+    cli_lines_fit(r.out);
+    cli_has(r.out, "oracle, calibration of its probabilities\n");
+    cli_has(r.out, "0.95-1.00                     10     100.0     100.0       100.0    +0.0\n"
+                   "all                           10     100.0     100.0       100.0    +0.0\n"
+                   "ECE 0.0%; a step: 5.00 accepted expected, 5.00 were\n");
+    cli_has(r.out, "(no node to judge)\n");
+    cli_release(&r);
+    /* The second request begins when four tokens are out. */
+    r = cli_run("replay @/good.jsonl -d oracle --calibration --calibration-skip 4");
+    cli_has(r.out, "\nall                            6     100.0     100.0       100.0    +0.0\n"
+                   "ECE 0.0%; a step: 6.00 accepted expected, 6.00 were; first 4 tokens left out\n");
+    cli_release(&r);
+    r = cli_run("replay @/good.jsonl -d oracle --details");
+    cli_has(r.out, "\n(no node to judge behind the first 5,000 tokens of the run)\n");
+    assert_null(strstr(r.out, "nan"));
+    cli_release(&r);
+    json_t *report;
+    const json_t *c =
+        cli_member(cli_first_run("replay @/good.jsonl -d oracle -q --json -", &report), "calibration");
+    cli_is_number(c, "nodes", 0);
+    cli_is_number(c, "nodes_skipped", 10);
+    assert_true(json_is_null(cli_member(c, "ece")) && json_is_null(cli_member(c, "bias")));
+    assert_int_equal(json_array_size(cli_member(c, "bins")), 20);
+    json_decref(report);
+    cli_expect("replay @/good.jsonl --calibration-skip -1", 2, "", "--calibration-skip: '-1'");
+}
+
 static void test_names_are_harmless(void **state) {
     (void)state;
     cli_write("escape.jsonl", "{\"group\":\"\\u001b[31mred\",\"prompt\":[1],\"response\":[2]}\n");
@@ -186,7 +219,8 @@ static void test_json(void **state) {
                                          "groups",
                                          "quarters",
                                          "sources",
-                                         "match_lengths"};
+                                         "match_lengths",
+                                         "calibration"};
     cli_result r = cli_run("replay @/good.jsonl -d none -d oracle --json -");
     assert_int_equal(r.code, 0);
     cli_has(r.err, "tok/step"); /* the tables have made room */
@@ -325,12 +359,19 @@ static void test_cost_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),       cmocka_unit_test(test_help_pages),
-        cmocka_unit_test(test_bad_options), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_details),     cmocka_unit_test(test_names_are_harmless),
-        cmocka_unit_test(test_json),        cmocka_unit_test(test_json_file),
-        cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_seeds),       cmocka_unit_test(test_cost_model),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_help_pages),
+        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_details),
+        cmocka_unit_test(test_calibration),
+        cmocka_unit_test(test_names_are_harmless),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_file),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_cost_model),
     };
     return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
 }

@@ -63,7 +63,8 @@ static void test_pipe(void **state) {
 static void test_tables(void **state) {
     (void)state;
     cli_result r =
-        cli_run("run -m @/m.gguf --prompts @/ask.jsonl --max-tokens 20 --repeat 2 -d suffix -d oracle");
+        cli_run("run -m @/m.gguf --prompts @/ask.jsonl --max-tokens 20 --repeat 2 -d suffix -d oracle "
+                "--calibration --calibration-skip 0");
     assert_int_equal(r.code, 0);
     assert_string_equal(r.err, "");
     cli_lines_fit(r.out);
@@ -72,6 +73,8 @@ static void test_tables(void **state) {
     cli_has(r.out, "rows of a pass");
     cli_has(r.out, "limit%");
     cli_has(r.out, "ask: 5 requests");
+    cli_has(r.out, "\nsuffix, calibration of its probabilities\n");
+    cli_has(r.out, "\nECE 0.0%; a step: "); /* the oracle's */
     bool vectors = strstr(r.out, "avx") != NULL;
     cli_release(&r);
     r = cli_run("run -m @/m.gguf --prompt hello --max-tokens 4 -q --isa scalar");
@@ -179,7 +182,7 @@ static void test_same_text(void **state) {
 
 #define ALL_DRAFTERS                                                                                         \
     "-d suffix -d suffix:preset=arctic -d suffix:preset=coreml -d pld -d ngram-cache -d none -d oracle "     \
-    "-d ngram-mod:n=2,min=1 -d random:vocab=512 --budget 8 -q --json - "
+    "-d ngram-mod:n=2,min=1 -d random:vocab=512 --budget 8 --calibration-skip 30 -q --json - "
 
 /* The record, replayed by another command, gives every drafter all the figures that it had live. */
 /* Drafts that are drawn: another text of the same law is no fault; greedy decoding has one text. */
@@ -222,6 +225,7 @@ static void test_record_replays(void **state) {
         "sources",
         "match_lengths",
         "groups",
+        "calibration",
         "hindsight_limit",
     };
     for (size_t l = 0; l < sizeof laws / sizeof *laws; l++) {
