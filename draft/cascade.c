@@ -62,6 +62,7 @@ static int propose_all(const cascade *c, void *const *state, const spec_propose_
             if (r->drafted != k) continue;
             b->request[b->n] = r->parts.of[k];
             b->args[b->n] = a[i];
+            b->args[b->n].min_prob = 0; /* all that a part expects counts for the choice */
             b->tree[b->n++] = out[i];
         }
         int err = ask(b);

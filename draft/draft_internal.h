@@ -96,6 +96,11 @@ uint64_t specp_account_bytes(specp_account *a);
  * score becomes their sum. For deterministic drafts. O(n), expected (tree.c). */
 void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth);
 
+/* Keeps the nodes of at least min_prob whose ancestors are kept, in their order; those with a q row by
+ * their parent's probability (the root's is 1). Where some go, the
+ * score becomes the sum of the others. O(n) (tree.c). */
+void specp_tree_prune(spec_tree *t, float min_prob);
+
 /* The rows that the committed tokens follow from: row[0] = 0, then those of the accepted
  * nodes, root side first. Returns how many nodes; row: (tree->n + 1). o->tree may be NULL: none. */
 size_t specp_accepted_rows(const spec_outcome *o, uint32_t *row);

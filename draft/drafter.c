@@ -172,8 +172,9 @@ static uint32_t least(size_t a, size_t b) { return (uint32_t)(a < b ? a : b); }
 static int set_args(const spec_request *r, const spec_propose_args *given, const spec_tree *tree,
                     spec_propose_args *full) {
     memset(full, 0, sizeof *full);
-    int err = take_struct(full, sizeof *full, sizeof(spec_propose_args), given);
+    int err = take_struct(full, sizeof *full, offsetof(spec_propose_args, min_prob), given);
     if (err) return err;
+    if (!(full->min_prob >= 0 && full->min_prob <= 1)) return SPEC_ERR_INVALID;
     full->size = sizeof *full;
     uint32_t room = least(tree->cap, SPEC_TREE_MAX_NODES);
     full->budget = full->budget ? least(full->budget, room) : room;
@@ -190,6 +191,7 @@ static int settle(spec_drafter *d, int err, const spec_propose_args *a, spec_tre
         return err;
     }
     spec_tree_clip(tree, a->budget, a->max_depth);
+    if (a->min_prob > 0) specp_tree_prune(tree, a->min_prob);
     count(&d->proposals, 1);
     count(&d->nodes, tree->n);
     return SPEC_OK;

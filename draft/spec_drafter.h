@@ -46,6 +46,9 @@ typedef struct spec_propose_args {
     uint32_t budget;      /* most nodes wanted; 0 = all that the tree has room for */
     uint32_t max_depth;   /* longest path wanted; 0 = no limit */
     spec_noise_key noise; /* for drafters that sample: the same key, the same draws */
+    float min_prob;       /* nodes whose path probability is below are not wanted; 0 = all. A drafter may
+                           * ignore it: what it leaves in is taken out. A node that was drawn from a q row
+                           * goes by its parent's probability, so that its own draw decides nothing */
 } spec_propose_args;
 
 /*

@@ -179,6 +179,26 @@ void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth) 
     for (uint32_t i = 0; i < t->n; i++) t->score += t->prob[i];
 }
 
+void specp_tree_prune(spec_tree *t, float min_prob) {
+    int16_t place[SPEC_TREE_MAX_NODES]; /* by old index; -1 where the node goes */
+    float reach[SPEC_TREE_MAX_NODES];   /* its probability: its old place may be another's by now */
+    uint32_t kept = 0, n = t->n < SPEC_TREE_MAX_NODES ? t->n : SPEC_TREE_MAX_NODES;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t parent = t->parent[i];
+        if (parent >= (int32_t)i) return; /* not a tree: left to the verifier's complaint */
+        float value = t->q_row[i] < 0 ? t->prob[i] : parent < 0 ? 1.0f : reach[parent];
+        reach[i] = t->prob[i];
+        place[i] = -1;
+        if (value < min_prob || (parent >= 0 && place[parent] < 0)) continue;
+        place[i] = (int16_t)kept;
+        move_node(t, kept++, i, parent < 0 ? -1 : place[parent]);
+    }
+    if (kept == t->n) return;
+    t->n = kept;
+    t->score = 0;
+    for (uint32_t i = 0; i < kept; i++) t->score += t->prob[i];
+}
+
 /* ---- outcomes -------------------------------------------------------------- */
 
 size_t specp_accepted_rows(const spec_outcome *o, uint32_t *row) {

@@ -5,6 +5,7 @@
  */
 #include "support.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "spec_drafter.h"
@@ -355,6 +356,15 @@ static void test_struct_sizes_tell_versions(void **state) {
     assert_int_equal(spec_request_propose(f.r, &a.known, &f.tree), SPEC_ERR_VERSION);
     assert_int_equal(f.tree.n, 4); /* as it was */
     a.known.size = sizeof(size_t);
+    assert_int_equal(spec_request_propose(f.r, &a.known, &f.tree), SPEC_ERR_INVALID);
+    a.known = (spec_propose_args){.size = offsetof(spec_propose_args, min_prob), .min_prob = 0.75f};
+    assert_int_equal(spec_request_propose(f.r, &a.known, &f.tree),
+                     0); /* an older caller's: nothing is asked */
+    assert_true(f.tree.n > 0);
+    a.known.size = sizeof a.known;
+    assert_int_equal(spec_request_propose(f.r, &a.known, &f.tree), 0);
+    assert_int_equal(f.tree.n, 0); /* all that this drafter has are of 0.5 */
+    a.known.min_prob = NAN;
     assert_int_equal(spec_request_propose(f.r, &a.known, &f.tree), SPEC_ERR_INVALID);
     close_fixture(&f);
 }

@@ -298,6 +298,45 @@ static void test_the_best_nodes_are_kept(void **state) {
     }
 }
 
+/* Node i by its definition: it and its ancestors are wanted, nodes of a q row by what is above. */
+static bool stays(const spec_tree *t, int32_t i, float least) {
+    for (; i >= 0; i = t->parent[i]) {
+        int32_t by = t->q_row[i] < 0 ? i : t->parent[i];
+        if (by >= 0 && t->prob[by] < least) return false;
+    }
+    return true;
+}
+
+static void test_improbable_nodes_are_pruned(void **state) {
+    (void)state;
+    support_rng rng = support_rng_new(support_seed(), 10);
+    for (int round = 0; round < 500; round++) {
+        uint32_t n = 1 + support_rng_below(&rng, 40), kept = 0;
+        float least = (float)support_rng_below(&rng, 11) / 10, score = 0;
+        spec_tree all, t;
+        assert_int_equal(spec_tree_init(&all, n, 0, 0, NULL), 0);
+        assert_int_equal(spec_tree_init(&t, n, 0, 0, NULL), 0);
+        grow_random(&rng, &all, n);
+        grow_random(&rng, &t, 0);
+        for (uint32_t i = 0; i < n; i++) {
+            spec_tree_add(&t, all.parent[i], all.token[i], all.prob[i], all.source[i]);
+            all.q_row[i] = t.q_row[i] = support_rng_below(&rng, 4) ? -1 : 0;
+        }
+        t.score = 99; /* the drafter's own account, which stays where all nodes do */
+        specp_tree_prune(&t, least);
+        for (uint32_t i = 0; i < n; i++) {
+            if (!stays(&all, (int32_t)i, least)) continue;
+            assert_true(kept < t.n && t.token[kept] == all.token[i] && t.prob[kept] == all.prob[i]);
+            assert_true(spec_tree_depth(&t, (int32_t)kept) == spec_tree_depth(&all, (int32_t)i));
+            assert_true(t.parent[kept] < 0 || t.token[t.parent[kept]] == all.token[all.parent[i]]);
+            score += t.prob[kept++];
+        }
+        assert_true(kept == t.n && t.score == (kept == n ? 99 : score));
+        spec_tree_release(&all, NULL);
+        spec_tree_release(&t, NULL);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_init_gives_separate_aligned_arrays),
@@ -307,6 +346,7 @@ int main(void) {
         cmocka_unit_test(test_clip_keeps_the_first_nodes_within_depth),
         cmocka_unit_test(test_clip_of_the_largest_tree),
         cmocka_unit_test(test_the_best_nodes_are_kept),
+        cmocka_unit_test(test_improbable_nodes_are_pruned),
         cmocka_unit_test(test_check_names_every_fault),
         cmocka_unit_test(test_check_finds_equal_siblings_anywhere),
     };
