@@ -95,7 +95,9 @@ static void test_side_by_side(void **state) {
     add_step(&c, &d, NULL, 0, 2, 1, 0, 1);
     calibration_end(&c, 1);
     assert_int_equal(c.beyond, 1);
-    add_step(&c, &nothing, NULL, 0, 2, 2, 1, 3);
+    add_step(&c, &nothing, NULL, 0, 3, 2, 8, 1);
+    check_bin(&c, 4, 0, 0, 0);
+    add_step(&c, &nothing, NULL, 0, 2, 3, 1, 3);
     calibration_end(&c, 2);
     assert_int_equal(c.beyond, 1);
     check_bin(&c, 14, 2, 0, 1.4);

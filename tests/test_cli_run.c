@@ -135,6 +135,7 @@ static void test_report(void **state) {
     cli_is_number(plain, "tokens_per_step", 1);
     assert_true(cli_number(oracle, "tokens_per_step") > 5);
     cli_is_number(oracle, "tokens_out", cli_number(plain, "tokens_out"));
+    cli_is_number(cli_member(oracle, "calibration"), "skip", 5000);
     const json_t *workload = json_array_get(cli_member(report, "workloads"), 0);
     cli_is_number(workload, "requests", 5); /* two turns, and three prompts */
     json_decref(report);
