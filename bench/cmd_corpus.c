@@ -34,11 +34,23 @@ static int load(spec_index **out, const char *path, bool trust, spec_evict evict
     return rc == SPEC_OK ? EXIT_DONE : failed(path, rc, why.text);
 }
 
-static int save(spec_index *x, const char *path, bool quiet) {
+/* What a drafter has learned, attached to a snapshot. */
+typedef struct learned {
+    const void *data; /* (n) */
+    size_t n;
+} learned;
+
+static learned learned_of(const spec_index *x) {
+    learned l;
+    l.data = spec_index_attachment(x, &l.n);
+    return l;
+}
+
+static int save(spec_index *x, const char *path, learned l, bool quiet) {
     spec_message why = {""};
     spec_index_stats st;
     int rc = spec_index_compact(x);
-    if (rc == SPEC_OK) rc = spec_index_save(x, path, &why);
+    if (rc == SPEC_OK) rc = spec_index_save_with(x, path, l.data, l.n, &why);
     if (rc == SPEC_OK) rc = spec_index_get_stats(x, &st);
     if (rc != SPEC_OK) return failed(path, rc, why.text);
     if (!quiet)
@@ -111,7 +123,7 @@ static int build(const corpus_options *o) {
     for (size_t i = 0; i < o->operands.n && code == EXIT_DONE; i++)
         code = add_trace(x, o, o->operands.item[i]);
     if (code == EXIT_DONE) code = not_empty(x);
-    if (code == EXIT_DONE) code = save(x, o->output, o->quiet);
+    if (code == EXIT_DONE) code = save(x, o->output, (learned){0}, o->quiet);
     spec_index_free(x);
     return code;
 }
@@ -147,7 +159,7 @@ static int cmd_build(int argc, char **argv) {
 
 /* ---- info ---------------------------------------------------------------- */
 
-static void print_info(const char *path, const spec_index_stats *st, bool trust) {
+static void print_info(const char *path, const spec_index_stats *st, size_t n_learned, bool trust) {
     printf("%s\n", path);
     printf("  depth        %u\n", (unsigned)st->depth);
     if (st->tokenizer_id)
@@ -161,6 +173,7 @@ static void print_info(const char *path, const spec_index_stats *st, bool trust)
     printf("  edges        %s\n", fmt_count(st->edges).text);
     printf("  size         %s", fmt_bytes((double)st->bytes).text);
     if (st->tokens) printf(", %s bytes a token", fmt_real((double)st->bytes / (double)st->tokens, 1).text);
+    if (n_learned) printf("\n  attached     learned state: %s bytes", fmt_count(n_learned).text);
     printf("\n  checksums    %s\n",
            trust ? "of the header verified, of the data taken on trust" : "verified");
 }
@@ -186,7 +199,7 @@ static int info(const corpus_options *o) {
     if (rc != SPEC_OK)
         code = failed(path, rc, NULL);
     else
-        print_info(path, &st, o->trust);
+        print_info(path, &st, learned_of(x).n, o->trust);
     if (code == EXIT_DONE && o->check) code = check(x, path);
     spec_index_free(x);
     return code;
@@ -271,27 +284,34 @@ static int survey(const corpus_options *o, spec_index_options *io) {
     return code;
 }
 
-static int merge_files(spec_index *to, const corpus_options *o) {
-    for (size_t i = 0; i < o->operands.n; i++) {
-        spec_index *x;
-        int code = load(&x, o->operands.item[i], true, SPEC_EVICT_FIFO); /* the survey has verified it */
-        if (code != EXIT_DONE) return code;
-        int rc = copy_all(to, x);
+/* What was learned does not add up as sequences do: the first file that brings
+ * some, *teacher, which stays open, gives it. */
+static int merge_file(spec_index *to, const char *path, spec_index **teacher) {
+    spec_index *x;
+    int code = load(&x, path, true, SPEC_EVICT_FIFO); /* the survey has verified it */
+    if (code != EXIT_DONE) return code;
+    int rc = copy_all(to, x);
+    bool has_learned = learned_of(x).n != 0;
+    if (has_learned && *teacher)
+        bench_complain("%s: its learned state is left out; an earlier file's is kept", path);
+    if (has_learned && !*teacher)
+        *teacher = x;
+    else
         spec_index_free(x);
-        if (rc != SPEC_OK) return failed(o->operands.item[i], rc, NULL);
-    }
-    return EXIT_DONE;
+    return rc == SPEC_OK ? EXIT_DONE : failed(path, rc, NULL);
 }
 
 static int merge(const corpus_options *o) {
-    spec_index *x;
+    spec_index *x, *teacher = NULL;
     spec_index_options io = {.size = sizeof io};
     int code = survey(o, &io);
     if (code != EXIT_DONE) return code;
     int rc = spec_index_new(&x, &io);
     if (rc != SPEC_OK) return failed("corpus", rc, NULL);
-    code = merge_files(x, o);
-    if (code == EXIT_DONE) code = save(x, o->output, o->quiet);
+    for (size_t i = 0; i < o->operands.n && code == EXIT_DONE; i++)
+        code = merge_file(x, o->operands.item[i], &teacher);
+    if (code == EXIT_DONE) code = save(x, o->output, learned_of(teacher), o->quiet);
+    spec_index_free(teacher);
     spec_index_free(x);
     return code;
 }
@@ -328,7 +348,7 @@ static int evict(const corpus_options *o) {
     int code = load(&x, path, o->trust, o->lru ? SPEC_EVICT_LRU : SPEC_EVICT_FIFO);
     if (code != EXIT_DONE) return code;
     int rc = spec_index_evict(x, o->max_tokens);
-    code = rc == SPEC_OK ? save(x, o->output, o->quiet) : failed(path, rc, NULL);
+    code = rc == SPEC_OK ? save(x, o->output, learned_of(x), o->quiet) : failed(path, rc, NULL);
     spec_index_free(x);
     return code;
 }

@@ -163,7 +163,8 @@ static int check_hub_sizes(checker *c) {
     }
     if (all != x->hub_bytes)
         return FAIL(c, "hubs hold %llu bytes, hub_bytes says otherwise", (unsigned long long)all);
-    own += sizeof *x + (uint64_t)x->depth * sizeof *x->chain + (uint64_t)x->cap_heap * sizeof *x->heap;
+    own += sizeof *x + (uint64_t)x->depth * sizeof *x->chain + (uint64_t)x->cap_heap * sizeof *x->heap +
+           x->n_attached;
     const pool *pools[] = {&x->text, &x->chunks, &x->states, &x->edges, &x->hubs, &x->seqs};
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         own += (uint64_t)pools[i]->cap_seg * sizeof(void *) +

@@ -84,6 +84,7 @@ void spec_index_free(spec_index *x) {
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++) specp_pool_free(x, pools[i]);
     specp_release(&x->alloc, x->chain, x->depth, sizeof *x->chain);
     specp_release(&x->alloc, x->heap, x->cap_heap, sizeof *x->heap);
+    specp_release(&x->alloc, x->attached, x->n_attached, 1);
     specp_unmap(x);
     spec_allocator a = x->user_alloc;
     specp_release(&a, x, 1, sizeof *x);

@@ -197,8 +197,10 @@ struct spec_index {
     _Atomic uint64_t clock;
 
     uint64_t snapshot_id; /* of a loaded snapshot: its header's checksum */
-    void *map;            /* of a loaded snapshot */
+    void *map;            /* of a loaded snapshot: all but its attachment */
     size_t map_bytes;
+    void *attached; /* (n_attached) attachment of the loaded snapshot, NULL = none */
+    size_t n_attached;
 };
 
 /* ---- accessors -------------------------------------------------------- */

@@ -11,12 +11,13 @@
  *
  * A section is a pool's records in order of their ids, so that the segments of
  * a pool can lie in the mapped file. Hubs are the exception: their records hold
- * sizes only, and the arrays follow one another in a section of their own.
+ * sizes only, and the arrays follow one another in a section of their own. The
+ * attachment, bytes of the caller's, is not mapped but read.
  *
  * Every byte of the file is under a checksum: that of the page, or that of the
  * section, which takes in the zeros behind it. The page's is always verified,
  * so what it says can be relied on, crafted files excepted; what the sections
- * say is verified unless the caller trusts the file.
+ * say is verified unless the caller trusts the file; the attachment always is.
  */
 #ifndef SNAPSHOT_H
 #define SNAPSHOT_H
@@ -31,12 +32,23 @@
 /* A unit of reading and writing that holds a whole number of every record. */
 #define SNAP_BUFFER (60u * SNAP_PAGE)
 
-enum { SNAP_TEXT, SNAP_CHUNKS, SNAP_STATES, SNAP_EDGES, SNAP_SEQS, SNAP_HUBS, SNAP_ARRAYS, SNAP_SECTIONS };
+/* The attachment comes last, and only where there is one. */
+enum {
+    SNAP_TEXT,
+    SNAP_CHUNKS,
+    SNAP_STATES,
+    SNAP_EDGES,
+    SNAP_SEQS,
+    SNAP_HUBS,
+    SNAP_ARRAYS,
+    SNAP_ATTACHED,
+    SNAP_SECTIONS
+};
 
 typedef struct snap_section {
     uint32_t kind;       /* SNAP_TEXT.., in this order */
     uint32_t record;     /* bytes a record */
-    uint32_t used, live; /* records, as in the pool; 0 for the arrays of hubs */
+    uint32_t used, live; /* records, as in the pool; 0 where there is no pool: arrays, attachment */
     uint64_t offset;     /* in the file */
     uint64_t bytes;      /* without the zeros behind */
     uint64_t sum;        /* of the bytes and the zeros behind */
@@ -79,7 +91,7 @@ typedef union snap_page {
 /* A change of these is another version of the format. */
 _Static_assert(sizeof(slot) == 8 && sizeof(chunk) == 20 && sizeof(state) == 32, "records of the snapshot");
 _Static_assert(sizeof(edge) == 12 && sizeof(sequence) == 48 && sizeof(snap_hub) == 12, "records too");
-_Static_assert(sizeof(snap_section) == 40 && sizeof(snap_header) == 560, "no padding in the header");
+_Static_assert(sizeof(snap_section) == 40 && sizeof(snap_header) == 600, "no padding in the header");
 _Static_assert(sizeof(snap_page) == SNAP_PAGE, "the header fits its page");
 _Static_assert(SNAP_BUFFER % 240 == 0, "240 is a multiple of every record's size");
 

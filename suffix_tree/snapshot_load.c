@@ -5,9 +5,11 @@
  *   1  open: a regular file, as long as its page says
  *   2  the page: magic, byte order, version, its checksum, then each number in
  *      it against every limit that the index relies on
- *   3  the sections' checksums, unless the caller trusts the file
+ *   3  the sections' checksums; of a file that the caller trusts, that of the
+ *      attachment alone
  *   4  map it, point the pools' segments into the mapping, rebuild on the heap
- *      what holds pointers (hubs) or depends on the options (LRU heap)
+ *      what holds pointers (hubs) or depends on the options (LRU heap), and
+ *      read the attachment to where compaction, which unmaps, leaves it alone
  *
  *   pool.seg ->  [0] [1] [2]         the last may be short: pool.c copies it
  *                 |   |   |          when the pool first grows
@@ -43,6 +45,7 @@ const snap_kind_info specp_snap_kinds[SNAP_SECTIONS] = {
     [SNAP_SEQS] = {"sequences", sizeof(sequence), SEQ_SHIFT},
     [SNAP_HUBS] = {"hubs", sizeof(snap_hub), HUBS_SHIFT},
     [SNAP_ARRAYS] = {"arrays of hubs", 1, 0},
+    [SNAP_ATTACHED] = {"attachment", 1, 0},
 };
 
 #define MAX_SHOWN 300 /* bytes of a path in a message, which has room for 511 */
@@ -195,14 +198,14 @@ static int read_page(loader *l) {
 /* What this build's ids and records rest on. */
 static int check_layout(loader *l) {
     const snap_header *h = &l->page.h;
-    if (h->n_sections != SNAP_SECTIONS || h->chunk_slots != CHUNK_SLOTS ||
+    if ((h->n_sections != SNAP_ATTACHED && h->n_sections != SNAP_SECTIONS) || h->chunk_slots != CHUNK_SLOTS ||
         h->edge_segment != 1u << EDGE_SHIFT)
         return specp_fail(l->why, SPEC_ERR_VERSION,
                           "%s: %" PRIu32 " sections, chunks of %" PRIu32 ", segments of %" PRIu32
-                          "; expected %d, %u, %u",
-                          l->shown, h->n_sections, h->chunk_slots, h->edge_segment, SNAP_SECTIONS,
-                          CHUNK_SLOTS, 1u << EDGE_SHIFT);
-    for (uint32_t k = 0; k < SNAP_SECTIONS; k++)
+                          "; expected %d or %d, %u, %u",
+                          l->shown, h->n_sections, h->chunk_slots, h->edge_segment, SNAP_ATTACHED,
+                          SNAP_SECTIONS, CHUNK_SLOTS, 1u << EDGE_SHIFT);
+    for (uint32_t k = 0; k < h->n_sections; k++)
         if (h->section[k].kind != k || h->section[k].record != specp_snap_kinds[k].record)
             return specp_fail(l->why, SPEC_ERR_VERSION,
                               "%s: section %" PRIu32 " is of kind %" PRIu32 " with records of %" PRIu32
@@ -216,7 +219,7 @@ static int check_layout(loader *l) {
 static int check_sections(loader *l) {
     const snap_header *h = &l->page.h;
     uint64_t at = SNAP_PAGE;
-    for (uint32_t k = 0; k < SNAP_SECTIONS; k++) {
+    for (uint32_t k = 0; k < h->n_sections; k++) {
         const snap_section *t = &h->section[k];
         const char *name = specp_snap_kinds[k].name;
         uint64_t segment = 1ull << specp_snap_kinds[k].shift;
@@ -228,7 +231,10 @@ static int check_sections(loader *l) {
                            "%s: section %s: %" PRIu64 " bytes at %" PRIu64 "; expected at %" PRIu64
                            ", within %" PRIu64,
                            l->shown, name, t->bytes, t->offset, at, l->file_bytes);
-        if (k != SNAP_ARRAYS && t->bytes != (uint64_t)t->used * t->record)
+        if (k == SNAP_ATTACHED && (t->bytes == 0 || t->bytes > SPEC_INDEX_MAX_ATTACHMENT))
+            return CORRUPT(l, "%s: section %s: %" PRIu64 " bytes, expected 1 to %u", l->shown, name, t->bytes,
+                           SPEC_INDEX_MAX_ATTACHMENT);
+        if (k < SNAP_ARRAYS && t->bytes != (uint64_t)t->used * t->record)
             return CORRUPT(l, "%s: section %s: %" PRIu64 " bytes are not %" PRIu32 " records", l->shown, name,
                            t->bytes, t->used);
         at += snap_padded(t->bytes);
@@ -294,10 +300,12 @@ static int verify_section(const loader *l, uint32_t kind, uint8_t *buffer) {
 
 static int verify_data(const loader *l) {
     const spec_allocator *a = &l->options.alloc;
+    uint32_t first = l->options.trust ? SNAP_ATTACHED : 0;
+    if (first == l->page.h.n_sections) return SPEC_OK;
     uint8_t *buffer = specp_alloc(a, SNAP_BUFFER, 1);
     if (!buffer) return specp_fail(l->why, SPEC_ERR_NOMEM, "%s: no memory to verify it", l->shown);
     int err = SPEC_OK;
-    for (uint32_t k = 0; !err && k < SNAP_SECTIONS; k++) err = verify_section(l, k, buffer);
+    for (uint32_t k = first; !err && k < l->page.h.n_sections; k++) err = verify_section(l, k, buffer);
     specp_release(a, buffer, SNAP_BUFFER, 1);
     return err;
 }
@@ -308,14 +316,16 @@ static int no_memory(const loader *l) {
     return specp_fail(l->why, SPEC_ERR_NOMEM, "%s: no memory to load it", l->shown);
 }
 
+static bool has_attachment(const loader *l) { return l->page.h.n_sections > SNAP_ATTACHED; }
+
 static int map_file(const loader *l) {
     spec_index *x = l->x;
-    if (l->file_bytes > SIZE_MAX) return no_memory(l);
-    void *map =
-        mmap(NULL, (size_t)l->file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, l->fd, 0);
+    uint64_t bytes = has_attachment(l) ? l->page.h.section[SNAP_ATTACHED].offset : l->file_bytes;
+    if (bytes > SIZE_MAX) return no_memory(l);
+    void *map = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, l->fd, 0);
     if (map == MAP_FAILED) return specp_snap_io_error(l->why, l->shown, "mapping", errno);
     x->map = map;
-    x->map_bytes = (size_t)l->file_bytes;
+    x->map_bytes = (size_t)bytes;
     return SPEC_OK;
 }
 
@@ -415,6 +425,16 @@ static int load_heap(const loader *l) {
     return x->n_heap == x->seqs.live ? SPEC_OK : wrong_live(l);
 }
 
+static int load_attachment(const loader *l) {
+    spec_index *x = l->x;
+    const snap_section *t = &l->page.h.section[SNAP_ATTACHED];
+    if (!has_attachment(l)) return SPEC_OK;
+    x->attached = specp_alloc(&x->alloc, (size_t)t->bytes, 1);
+    if (!x->attached) return no_memory(l);
+    x->n_attached = (size_t)t->bytes;
+    return read_at(l, x->attached, x->n_attached, t->offset);
+}
+
 static void take_numbers(spec_index *x, const snap_header *h) {
     x->tokenizer_id = h->tokenizer_id;
     x->snapshot_id = h->sum;
@@ -451,6 +471,7 @@ static int build(loader *l) {
     if (!err) err = map_pool(l, SNAP_SEQS, &x->seqs);
     if (!err) err = load_hubs(l);
     if (!err) err = load_heap(l);
+    if (!err) err = load_attachment(l);
     x->memory_limit = l->options.memory_limit; /* from here on: appends will evict, loading does not */
     return err;
 }
@@ -461,7 +482,7 @@ static int load(loader *l) {
     if (!err) err = check_layout(l);
     if (!err) err = check_sections(l);
     if (!err) err = check_numbers(l);
-    if (!err && !l->options.trust) err = verify_data(l);
+    if (!err) err = verify_data(l);
     if (!err) err = build(l);
     return err;
 }
@@ -485,4 +506,9 @@ int spec_index_load(spec_index **out, const char *path, const spec_index_load_op
         *out = l.x;
     errno = error;
     return err;
+}
+
+const void *spec_index_attachment(const spec_index *x, size_t *n) {
+    if (n) *n = x ? x->n_attached : 0;
+    return x ? x->attached : NULL;
 }

@@ -30,6 +30,8 @@ typedef struct saver {
     const spec_index *x;
     const char *path, *shown; /* shown: in messages */
     spec_message *why;
+    const void *attached; /* (n_attached) */
+    size_t n_attached;
     int error;        /* errno of the failure, for the caller */
     char *names;      /* directory and temporary name, in one block */
     size_t name_room; /* bytes of it */
@@ -298,6 +300,17 @@ static int write_arrays(saver *s) {
     return err;
 }
 
+/* Where there is none, its entry in the section table stays 0. */
+static int write_attachment(saver *s) {
+    if (s->n_attached == 0) return SPEC_OK;
+    snap_section *t = begin_section(s, SNAP_ATTACHED, NULL);
+    t->bytes = s->n_attached;
+    int err = put(s, s->attached, s->n_attached);
+    if (!err) err = flush(s);
+    t->sum = specp_snap_sum_end(&s->sum);
+    return err;
+}
+
 /* Everything but the section table. Clock: read after the stamps. */
 static void fill_header(saver *s) {
     const spec_index *x = s->x;
@@ -306,7 +319,7 @@ static void fill_header(saver *s) {
     h->order = SNAP_ORDER;
     h->version = SNAP_VERSION;
     h->file_bytes = s->at;
-    h->n_sections = SNAP_SECTIONS;
+    h->n_sections = s->n_attached ? SNAP_SECTIONS : SNAP_ATTACHED;
     h->chunk_slots = CHUNK_SLOTS;
     h->edge_segment = 1u << EDGE_SHIFT;
     h->depth = x->depth;
@@ -341,6 +354,7 @@ static int write_file(saver *s) {
     if (!err) err = write_records(s, SNAP_SEQS, &x->seqs, fill_sequences);
     if (!err) err = write_records(s, SNAP_HUBS, &x->hubs, fill_hubs);
     if (!err) err = write_arrays(s);
+    if (!err) err = write_attachment(s);
     if (err) return err;
     fill_header(s);
     return write_at(s, s->page.bytes, sizeof s->page, 0);
@@ -370,10 +384,17 @@ static void finish(saver *s) {
     if (s->error) errno = s->error;
 }
 
-int spec_index_save(const spec_index *x, const char *path, spec_message *why) {
+int spec_index_save_with(const spec_index *x, const char *path, const void *data, size_t n,
+                         spec_message *why) {
     if (why) why->text[0] = '\0';
     if (!x || !path) return specp_fail(why, SPEC_ERR_INVALID, "no index or no path given");
     saver s = {.x = x, .path = path, .shown = specp_snap_shown(path), .why = why, .dir_fd = -1, .fd = -1};
+    if (n && !data) return specp_fail(why, SPEC_ERR_INVALID, "%s: no bytes to attach given", s.shown);
+    if (n > SPEC_INDEX_MAX_ATTACHMENT)
+        return specp_fail(why, SPEC_ERR_INVALID, "%s: an attachment of %zu bytes, expected at most %u",
+                          s.shown, n, SPEC_INDEX_MAX_ATTACHMENT);
+    s.attached = data;
+    s.n_attached = n;
     int err = take_memory(&s);
     if (!err) err = open_directory(&s);
     if (!err) err = open_temporary(&s);
@@ -381,4 +402,10 @@ int spec_index_save(const spec_index *x, const char *path, spec_message *why) {
     if (!err) err = publish(&s);
     finish(&s);
     return err;
+}
+
+int spec_index_save(const spec_index *x, const char *path, spec_message *why) {
+    size_t n;
+    const void *attached = spec_index_attachment(x, &n);
+    return spec_index_save_with(x, path, attached, n, why);
 }

@@ -231,8 +231,27 @@ SPEC_API int spec_index_evict(spec_index *x, uint64_t max_tokens);
 
 /* Writes the index to `path`: to a temporary file beside it, synced, renamed,
  * directory synced. At any moment `path` is the old file or the whole new one.
- * The format is in docs/FORMATS.md. SPEC_ERR_IO, SPEC_ERR_NOMEM. */
+ * An attachment that the index was loaded with is written again. The format is
+ * in docs/FORMATS.md. SPEC_ERR_IO, SPEC_ERR_NOMEM. */
 SPEC_API SPEC_MUST_CHECK int spec_index_save(const spec_index *x, const char *path, spec_message *why);
+
+#define SPEC_INDEX_MAX_ATTACHMENT (64u << 20) /* bytes */
+
+/* The same, with n bytes of the caller's in the file, the index's attachment:
+ * what a drafter has learned, so that both are replaced at one moment. n == 0:
+ * without any, also when the index was loaded with one. The index itself keeps
+ * the attachment it has. What the bytes mean is the caller's affair, but they
+ * must not name sequences, loci or places: tools hand them on to an index that
+ * is compacted, merged or shortened. SPEC_ERR_INVALID (too many bytes, or none
+ * given), SPEC_ERR_IO, SPEC_ERR_NOMEM. */
+SPEC_API SPEC_MUST_CHECK int spec_index_save_with(const spec_index *x, const char *path, const void *data,
+                                                  size_t n, spec_message *why);
+
+/* The attachment of the snapshot that the index was loaded from, and its size
+ * in *n (may be NULL); NULL and 0 when there was none. Its checksum has been
+ * verified, `trust` or not. Good as long as the index, compacted or not, and
+ * aligned as memory of its allocator is, to 8 at least. */
+SPEC_API const void *spec_index_attachment(const spec_index *x, size_t *n);
 
 typedef struct spec_index_load_options {
     size_t size;           /* sizeof(spec_index_load_options) */
@@ -245,9 +264,10 @@ typedef struct spec_index_load_options {
 } spec_index_load_options;
 
 /* Maps a snapshot. With `trust`, damaged data is not noticed: of an index whose
- * bytes nobody vouches for, only spec_index_check and spec_index_free may be
- * called before the check has passed. The index can grow and shrink like any other; the file is
- * never written (private mapping), and must not be truncated while mapped.
+ * bytes nobody vouches for, only spec_index_check, spec_index_attachment and
+ * spec_index_free may be called before the check has passed. The index can grow
+ * and shrink like any other; the file is never written (private mapping), and
+ * must not be truncated while mapped.
  * SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT, SPEC_ERR_VERSION,
  * SPEC_ERR_NOMEM, SPEC_ERR_INVALID (tokenizer_id, snapshot_id). */
 SPEC_API SPEC_MUST_CHECK int spec_index_load(spec_index **out, const char *path,

@@ -6,7 +6,7 @@
 
 uint64_t specp_bytes_used(const spec_index *x) {
     const pool *pools[] = {&x->states, &x->edges, &x->hubs, &x->seqs};
-    uint64_t bytes = sizeof *x + x->hub_bytes + (uint64_t)x->depth * sizeof *x->chain;
+    uint64_t bytes = sizeof *x + x->hub_bytes + (uint64_t)x->depth * sizeof *x->chain + x->n_attached;
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         bytes += (uint64_t)pools[i]->live * pools[i]->size;
     return bytes + (uint64_t)x->chunks.live * (sizeof(chunk) + CHUNK_SLOTS * sizeof(slot));
@@ -69,6 +69,16 @@ static int copy_slots(spec_index *y, const spec_index *x) {
     return SPEC_OK;
 }
 
+/* The attachment stays where it is: callers hold its address. */
+static void move_attachment(spec_index *to, spec_index *from) {
+    to->attached = from->attached;
+    to->n_attached = from->n_attached;
+    to->bytes += from->n_attached;
+    from->bytes -= from->n_attached;
+    from->attached = NULL;
+    from->n_attached = 0;
+}
+
 /* Swaps contents, so that handles keep their address. */
 static void swap_contents(spec_index *x, spec_index *y) {
     spec_index t;
@@ -99,6 +109,7 @@ int spec_index_compact(spec_index *x) {
         y->epoch = x->epoch + 1;
         y->chain_max = x->chain_max > y->chain_max ? x->chain_max : y->chain_max;
         atomic_store(&y->clock, atomic_load(&x->clock));
+        move_attachment(y, x);
         swap_contents(x, y);
     }
     spec_index_free(y);

@@ -3,7 +3,8 @@
  * The snapshot loader on files that nobody saved. The first byte chooses what
  * the file is:
  *
- *   0..63     the rest of the input, as it is
+ *   0..31     the rest of the input, as it is
+ *   32..63    as from 128 on, but the snapshot has an attachment
  *   64..127   the rest of the input, with the page's and the sections' checksums
  *             repaired wherever they lie inside
  *   128..255  a real snapshot with bytes changed, as the rest of the input says
@@ -48,7 +49,8 @@ static const char *path_of(const char *name) {
 /* ---- the real snapshot ------------------------------------------------- */
 
 /* Some text with branches, a hub, holes and an empty sequence. */
-static void save_sample(const char *path) {
+static void save_sample(const char *path, size_t n_attached) {
+    static const uint8_t learned[5000] = {1, 2, 3};
     support_rng rng = support_rng_new(1, 1);
     spec_index *x = NULL;
     spec_index_options o = {.size = sizeof o, .depth = 5};
@@ -65,25 +67,27 @@ static void save_sample(const char *path) {
         if (k % 2 == 0) spec_index_end(x, s);
     }
     need(!spec_index_begin(x, &s), "begin");
-    need(!spec_index_save(x, path, NULL), "save");
+    need(!spec_index_save_with(x, path, learned, n_attached, NULL), "save");
     spec_index_free(x);
 }
 
-static size_t read_sample(file *out) {
-    static file sample; /* made once */
-    static size_t size;
-    if (!size) {
+static size_t read_sample(file *out, bool attached) {
+    static file sample[2]; /* made once */
+    static size_t sizes[2];
+    file *s = &sample[attached];
+    size_t *size = &sizes[attached];
+    if (!*size) {
         const char *path = path_of("sample");
-        save_sample(path);
+        save_sample(path, attached ? 5000 : 0);
         FILE *f = fopen(path, "rb");
         need(f != NULL, "open");
-        size = fread(sample.bytes, 1, sizeof sample, f);
+        *size = fread(s->bytes, 1, sizeof *s, f);
         fclose(f);
         unlink(path);
-        need(size > sizeof(snap_page) && size < sizeof sample, "the sample's size");
+        need(*size > sizeof(snap_page) && *size < sizeof *s, "the sample's size");
     }
-    memcpy(out, &sample, size);
-    return size;
+    memcpy(out, s, *size);
+    return *size;
 }
 
 /* Positions favour the header and the sections' beginnings, where records are. */
@@ -107,7 +111,7 @@ static void change(file *f, size_t size, const uint8_t *data, size_t n) {
 static void repair(file *f, size_t size) {
     if (size < sizeof(snap_page)) return;
     snap_header *h = &f->page.h;
-    for (size_t i = 0; i < SNAP_SECTIONS; i++) {
+    for (size_t i = 0; i < SNAP_SECTIONS && i < h->n_sections; i++) {
         snap_section *t = &h->section[i];
         if (t->offset > size || t->bytes > size - t->offset || snap_padded(t->bytes) > size - t->offset)
             continue;
@@ -132,14 +136,33 @@ static void read_sequences(oracle *o, const spec_index *x) {
     }
 }
 
+static uint64_t sum_of(const spec_index *x, size_t *n) {
+    uint64_t sum = 0;
+    const uint8_t *at = spec_index_attachment(x, n);
+    for (size_t i = 0; i < *n; i++) sum = sum * 31 + at[i];
+    return sum;
+}
+
 static void compare(const oracle *o, const spec_index *x) {
     spec_message why = {{0}};
     if (spec_index_check(x, &why)) need(false, why.text);
     if (!oracle_compare(o, x, &why)) need(false, why.text);
 }
 
+/* What is attached stays whatever is done to the index, and goes into its next
+ * snapshot, which may take the place of the file that is mapped. */
+static void keep_attachment(spec_index *x, const char *path) {
+    size_t n, m;
+    uint64_t sum = sum_of(x, &n);
+    spec_index *y = NULL;
+    need(!spec_index_compact(x) && sum_of(x, &m) == sum && m == n, "the attachment after compaction");
+    need(!spec_index_save(x, path, NULL) && !spec_index_load(&y, path, NULL, NULL), "save and load");
+    need(sum_of(y, &m) == sum && m == n, "the attachment after saving");
+    spec_index_free(y);
+}
+
 /* An index without fault grows and shrinks like any other. */
-static void live_on(spec_index *x) {
+static void live_on(spec_index *x, const char *path) {
     static const spec_token more[] = {1, 2, 3, 1, 2, 4, 1, 2, 3};
     oracle o;
     spec_seq s;
@@ -157,6 +180,7 @@ static void live_on(spec_index *x) {
         oracle_remove(&o, s);
     }
     compare(&o, x);
+    keep_attachment(x, path);
     oracle_free(&o);
 }
 
@@ -170,7 +194,7 @@ static void try_file(const char *path, int trust) {
     if (err) return;
     err = spec_index_check(x, &why);
     need(err == SPEC_OK || (err == SPEC_ERR_CORRUPT && why.text[0]), "check without a verdict");
-    if (!err && !spec_index_get_stats(x, &s) && s.tokens <= MAX_TOKENS && s.depth <= 64) live_on(x);
+    if (!err && !spec_index_get_stats(x, &s) && s.tokens <= MAX_TOKENS && s.depth <= 64) live_on(x, path);
     spec_index_free(x);
 }
 
@@ -179,13 +203,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!size || size > MAX_FILE) return 0;
     int kind = data[0];
     size_t n = size - 1;
-    if (kind >= 128) {
-        n = read_sample(&f);
+    if (kind >= 128 || (kind >= 32 && kind < 64)) {
+        n = read_sample(&f, kind < 64);
         change(&f, n, data + 1, size - 1);
     } else {
         memcpy(f.bytes, data + 1, n);
     }
-    if (kind >= 64) repair(&f, n);
+    if (kind >= 32) repair(&f, n);
     const char *path = path_of("snapshot");
     support_write_file(path, f.bytes, n);
     try_file(path, kind & 1);

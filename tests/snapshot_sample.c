@@ -62,7 +62,8 @@ void sample_make(sample *s) {
     place_make(&s->p);
     sample_open(&s->w, s->p.path, 5);
     sample_grow(&s->w, &rng, 6, 90);
-    sample_save(s->w.index, s->p.path);
+    assert_int_equal(
+        spec_index_save_with(s->w.index, s->p.path, SAMPLE_ATTACHED, sizeof SAMPLE_ATTACHED, NULL), SPEC_OK);
     s->data = support_read_file(s->p.path, &s->n);
     const snap_header *h = (const snap_header *)(const void *)s->data;
     for (size_t i = 0; i < SNAP_SECTIONS; i++) assert_true(h->section[i].bytes > 0);

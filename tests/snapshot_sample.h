@@ -28,7 +28,9 @@ void sample_grow(world *w, support_rng *rng, size_t sequences, size_t length);
 spec_index *sample_load(const char *path, int trust);
 void sample_save(const spec_index *x, const char *path);
 
-/* A small snapshot that has something in every section. */
+/* A small snapshot that has something in every section; the index in the world
+ * was saved, not loaded, and has no attachment. */
+#define SAMPLE_ATTACHED "what a drafter has learned"
 typedef struct sample {
     saving_place p;
     world w;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli_run.h"
+#include "spec_index.h"
 
 /* ---- bad input ----------------------------------------------------------- */
 
@@ -94,6 +95,45 @@ static void test_corpus(void **state) {
     cli_expect("corpus merge -o @/x.idx @/a.idx @/t1.idx @/t2.idx", 2, "",
                "t2.idx: the tokenizer is 2; expected 1");
     assert_int_not_equal(access(cli_at("x.idx"), F_OK), 0);
+}
+
+/* Gives the snapshot FROM, as TO, an attachment. */
+static void attach(const char *from, const char *to, const char *learned) {
+    spec_index *x = NULL;
+    assert_int_equal(spec_index_load(&x, cli_at(from), NULL, NULL), SPEC_OK);
+    assert_int_equal(spec_index_save_with(x, cli_at(to), learned, strlen(learned), NULL), SPEC_OK);
+    spec_index_free(x);
+}
+
+static void assert_learned(const char *at, const char *learned) {
+    spec_index *x = NULL;
+    size_t n;
+    assert_int_equal(spec_index_load(&x, cli_at(at), NULL, NULL), SPEC_OK);
+    const void *data = spec_index_attachment(x, &n);
+    assert_int_equal(n, strlen(learned));
+    assert_memory_equal(data, learned, n);
+    spec_index_free(x);
+}
+
+/* What a drafter has learned goes with its corpus. */
+static void test_learned(void **state) {
+    (void)state;
+    cli_expect("corpus build -q -o @/a.idx @/good.jsonl", 0, "", "");
+    attach("a.idx", "b.idx", "b has learned this");
+    attach("a.idx", "c.idx", "c something else");
+    cli_result r = cli_run("corpus info @/a.idx");
+    assert_null(strstr(r.out, "learned"));
+    cli_release(&r);
+    cli_expect("corpus info @/b.idx --check", 0, "\n  attached     learned state: 18 bytes\n", "");
+    cli_expect("corpus evict -q -o @/e.idx --max-tokens 4 @/b.idx", 0, "", "");
+    assert_learned("e.idx", "b has learned this");
+    cli_expect("corpus merge -q -o @/m.idx @/a.idx @/c.idx @/a.idx @/b.idx", 0, "",
+               "b.idx: its learned state is left out; an earlier file's is kept");
+    assert_learned("m.idx", "c something else");
+    cli_expect("corpus info @/m.idx --check", 0, "  tokens       40 ", "");
+    cli_expect("corpus merge -q -o @/m.idx @/a.idx @/a.idx", 0, "", "");
+    cli_expect("corpus info @/m.idx", 0, "bytes a token\n  checksums", "");
+    assert_learned("m.idx", "");
 }
 
 static void test_bad_snapshots(void **state) {
@@ -256,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_skip_bad),
         cmocka_unit_test(test_tolerated),
         cmocka_unit_test(test_corpus),
+        cmocka_unit_test(test_learned),
         cmocka_unit_test(test_bad_snapshots),
         cmocka_unit_test(test_replay_with_corpus),
         cmocka_unit_test(test_demo),

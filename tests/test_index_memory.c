@@ -426,7 +426,7 @@ static void test_load(void **state) {
     support_tmp_path(&tmp, "index", path, sizeof path);
     open_world(&w, &h, 8, SPEC_EVICT_LRU);
     grow_some(&w, 40, 6);
-    assert_int_equal(spec_index_save(w.index, path, NULL), SPEC_OK);
+    assert_int_equal(spec_index_save_with(w.index, path, path, sizeof path, NULL), SPEC_OK);
     size_t live = h.live_bytes;
     for (;; k++) {
         spec_index_load_options o = {.size = sizeof o, .evict = SPEC_EVICT_LRU, .alloc = support_alloc(&h)};

@@ -315,10 +315,11 @@ static void test_save_cut_short(void **test) {
 
 /* ---- killed while saving ------------------------------------------------ */
 
-/* Saves one and the other, again and again, until it is killed. */
+/* Saves one and the other, each with what is its own, again and again, until it is killed. */
 static _Noreturn void save_for_ever(const spec_index *a, const spec_index *b, const char *path) {
     for (;;)
-        if (spec_index_save(a, path, NULL) || spec_index_save(b, path, NULL)) _exit(1);
+        if (spec_index_save_with(a, path, "a", 1, NULL) || spec_index_save_with(b, path, "b", 1, NULL))
+            _exit(1);
 }
 
 static void sleep_us(uint32_t us) {
@@ -366,7 +367,7 @@ static void test_killed(void **test) {
     sample_grow(&b, &rng, 9, 1900);
     tokens[0] = oracle_tokens(&a.truth);
     tokens[1] = oracle_tokens(&b.truth);
-    sample_save(a.index, p.path);
+    assert_int_equal(spec_index_save_with(a.index, p.path, "a", 1, NULL), SPEC_OK);
     for (size_t i = 0; i < KILLS; i++) {
         spec_index_stats s;
         unfinished += kill_once(&a, &b, &p, 500 + support_rng_below(&rng, 12000));
@@ -374,6 +375,7 @@ static void test_killed(void **test) {
         assert_int_equal(spec_index_get_stats(x, &s), SPEC_OK);
         assert_true(s.tokens == tokens[0] || s.tokens == tokens[1]);
         seen[s.tokens == tokens[1]]++;
+        assert_memory_equal(spec_index_attachment(x, NULL), s.tokens == tokens[1] ? "b" : "a", 1);
         if (!oracle_compare_seqs(s.tokens == tokens[0] ? &a.truth : &b.truth, x, &a.why))
             fail_msg("%s", a.why.text);
         spec_index_free(x);

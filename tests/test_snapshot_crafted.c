@@ -85,7 +85,9 @@ static void resize(int pages) {
     X(size_more, CORRUPT, "cut short", header()->file_bytes++) \
     X(size_less, CORRUPT, "behind its end", header()->file_bytes -= SNAP_PAGE) \
     X(size_huge, CORRUPT, "cut short", header()->file_bytes = UINT64_MAX) \
-    X(sections_more, VERSION, "8 sections", header()->n_sections = 8) \
+    X(sections_more, VERSION, "9 sections", header()->n_sections = 9) \
+    X(sections_less, VERSION, "6 sections", header()->n_sections = 6) \
+    X(section_missing, VERSION, "expected attachment", header()->n_sections = 8) \
     X(chunk_other, VERSION, "chunks of 64", header()->chunk_slots = 64) \
     X(segment_other, VERSION, "segments of 1;", header()->edge_segment = 1) \
     X(kind_other, VERSION, "kind 3", section(SNAP_TEXT)->kind = SNAP_EDGES) \
@@ -153,7 +155,7 @@ static void remove_records(uint32_t kind, uint32_t n) {
     t->live = 0;
     t->bytes = (uint64_t)t->used * t->record;
     uint64_t moved = before - snap_padded(t->bytes);
-    for (uint32_t k = kind + 1; k < SNAP_SECTIONS; k++) section(k)->offset -= moved;
+    for (uint32_t k = kind + 1; k < header()->n_sections; k++) section(k)->offset -= moved;
     size -= moved;
     header()->file_bytes = size;
 }
