@@ -83,6 +83,8 @@ int cmd_replay(int argc, char **argv) {
         {'b', "budget", "N", CLI_NUMBER, &s.budget,
          "most tokens a draft may have, where the drafter's own limit is not lower (default 64)", 1,
          SPEC_TREE_MAX_NODES, NULL},
+        {0, "min-prob", "P", CLI_REAL, &s.min_prob,
+         "no token that its drafter thinks less likely to be accepted (default 0: all)", 0, 1, NULL},
         {'w', "warm", "TRACE", CLI_LIST, &s.warm_files,
          "teach the drafters this trace first, unmeasured; repeatable", 0, 0, NULL},
         {0, "no-shared", NULL, CLI_FLAG, &o.no_shared, "requests learn nothing from one another", 0, 0, NULL},

@@ -87,8 +87,10 @@ static int step_fault(const replayer *r, int err, const char *what) {
 }
 
 static int propose(replayer *r) {
-    spec_propose_args args = {
-        .size = sizeof args, .budget = r->o->budget, .noise = {r->o->seed, r->index, r->q->n_prompt + r->at}};
+    spec_propose_args args = {.size = sizeof args,
+                              .budget = r->o->budget,
+                              .min_prob = r->o->min_prob,
+                              .noise = {r->o->seed, r->index, r->q->n_prompt + r->at}};
     int rc = spec_request_propose(r->request, &args, &r->tree);
     return rc == SPEC_OK ? rc : step_fault(r, rc, "propose");
 }

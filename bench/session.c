@@ -190,6 +190,7 @@ static int run_one(const session *s, session_run *r, progress *p) {
     spec_drafter *d = NULL;
     spec_message why;
     replay_options o = {.budget = (uint32_t)s->budget,
+                        .min_prob = (float)s->min_prob,
                         .seed = s->seed,
                         .calibration_skip = s->calibration_skip,
                         .shared = s->shared,

@@ -36,6 +36,7 @@ typedef struct session {
     trace *warm; /* (n_warm), owned */
     size_t n_warm;
     uint64_t budget, seed;
+    double min_prob;           /* of the nodes asked for */
     uint64_t calibration_skip; /* tokens */
     bool shared, skip_bad, quiet;
     bool shuffled;

@@ -165,6 +165,12 @@ static void test_calibration(void **state) {
     assert_true(json_is_null(cli_member(c, "ece")) && json_is_null(cli_member(c, "bias")));
     assert_int_equal(json_array_size(cli_member(c, "bins")), 20);
     json_decref(report);
+    /* A chain's nodes are each an eighth as likely as the one above: 1/8, 1/64. */
+    const json_t *run =
+        cli_first_run("replay @/good.jsonl -d random:vocab=8 --min-prob 0.01 -q --json -", &report);
+    cli_is_number(run, "tokens_drafted", 2 * cli_number(run, "steps"));
+    json_decref(report);
+    cli_expect("replay @/good.jsonl --min-prob 1.5", 2, "", "--min-prob: '1.5'");
     cli_expect("replay @/good.jsonl --calibration-skip -1", 2, "", "--calibration-skip: '-1'");
 }
 
