@@ -443,6 +443,8 @@ static void test_load(void **state) {
     support_heap_refuse(&h, SIZE_MAX, false);
     assert_true(k > 0);
     if (!oracle_compare(&w.truth, loaded, &w.why)) fail_msg("%s", w.why.text);
+    assert_non_null(spec_index_attachment(loaded, NULL));
+    assert_memory_equal(spec_index_attachment(loaded, NULL), path, sizeof path);
     spec_index_free(loaded);
     assert_int_equal(h.live_bytes, live);
     assert_false(is_mapped(path));

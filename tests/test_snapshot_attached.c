@@ -41,6 +41,12 @@ static void assert_sound(const spec_index *x) {
     if (spec_index_check(x, &why)) fail_msg("check: %s", why.text);
 }
 
+static uint64_t bytes_of(const spec_index *x) {
+    spec_index_stats s;
+    assert_int_equal(spec_index_get_stats(x, &s), SPEC_OK);
+    return s.bytes;
+}
+
 /* ---- there and back ----------------------------------------------------- */
 
 static void test_round_trip(void **test) {
@@ -53,6 +59,8 @@ static void test_round_trip(void **test) {
     place_make(&p);
     sample_open(&w, p.path, 8);
     sample_grow(&w, &rng, 5, 80);
+    sample_save(w.index, p.path);
+    spec_index *plain = sample_load(p.path, 0);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         void *data = random_bytes(&rng, sizes[i]);
         save_with(w.index, p.path, data, sizes[i]);
@@ -60,12 +68,14 @@ static void test_round_trip(void **test) {
         for (int trust = 0; trust < 2; trust++) {
             spec_index *x = sample_load(p.path, trust);
             assert_attached(x, data, sizes[i]);
+            assert_int_equal(bytes_of(x), bytes_of(plain) + sizes[i]);
             assert_sound(x);
             if (!oracle_compare(&w.truth, x, &w.why)) fail_msg("%s", w.why.text);
             spec_index_free(x);
         }
         free(data);
     }
+    spec_index_free(plain);
     world_close(&w);
     place_remove(&p);
 }
