@@ -12,36 +12,10 @@
 #include "cli.h"
 #include "commands.h"
 #include "format.h"
+#include "report_file.h"
 #include "util.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* ---- values --------------------------------------------------------------- */
-
-/* "ci95.tokens_per_step.0": a member of members; NULL where there is none. */
-static json_t *dig(json_t *from, const char *path) {
-    char name[64];
-    while (from && *path) {
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof name) return NULL;
-        memcpy(name, path, n);
-        name[n] = '\0';
-        from = json_is_array(from) ? json_array_get(from, (size_t)strtoul(name, NULL, 10))
-                                   : json_object_get(from, name);
-        path += n + (path[n] == '.');
-    }
-    return from;
-}
-
-static double number(json_t *from, const char *path) {
-    json_t *v = dig(from, path);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static const char *text(json_t *from, const char *path, const char *otherwise) {
-    json_t *v = dig(from, path);
-    return json_is_string(v) ? json_string_value(v) : otherwise;
-}
 
 /* ---- a table ---------------------------------------------------------------- */
 
@@ -50,19 +24,22 @@ typedef enum kind { REAL, RATIO, PERCENT, MICROSECONDS, INTERVAL, WHETHER } kind
 static const struct column {
     const char *title, *path;
     kind kind;
+    const char *name; /* in --across; NULL: not there */
 } column[] = {
-    {"hit %", "hit_rate", PERCENT},
-    {"top-1 %", "top1", PERCENT},
-    {"drafted / step", "drafted_per_step", RATIO},
-    {"kept %", "acceptance_rate", PERCENT},
-    {"tokens / step", "tokens_per_step", RATIO},
-    {"95%", "ci95.tokens_per_step", INTERVAL},
-    {"draft us", "draft_us.mean", MICROSECONDS},
-    {"update us", "update_us.mean", MICROSECONDS},
-    {"verify us", "verify_us.mean", MICROSECONDS},
-    {"speedup", "speedup", RATIO},
-    {"95%", "speedup_ci95", INTERVAL},
-    {"same", "identical", WHETHER},
+    {"hit %", "hit_rate", PERCENT, "hit_rate"},
+    {"top-1 %", "top1", PERCENT, "top1"},
+    {"drafted / step", "drafted_per_step", RATIO, "drafted_per_step"},
+    {"kept %", "acceptance_rate", PERCENT, "acceptance_rate"},
+    {"tokens / step", "tokens_per_step", RATIO, "tokens_per_step"},
+    {"95%", "ci95.tokens_per_step", INTERVAL, NULL},
+    {"limit %", "share_of_limit", PERCENT, "share_of_limit"},
+    {"ECE %", "calibration.ece", PERCENT, "ece"},
+    {"draft us", "draft_us.mean", MICROSECONDS, "draft_us"},
+    {"update us", "update_us.mean", MICROSECONDS, "update_us"},
+    {"verify us", "verify_us.mean", MICROSECONDS, "verify_us"},
+    {"speedup", "speedup", RATIO, "speedup"},
+    {"95%", "speedup_ci95", INTERVAL, NULL},
+    {"same", "identical", WHETHER, NULL},
 };
 
 /* Whether some run of the report has the column. */
@@ -70,22 +47,22 @@ static bool wanted(json_t *runs, const struct column *c) {
     size_t i;
     json_t *run;
     json_array_foreach(runs, i, run) {
-        json_t *v = dig(run, c->path);
+        json_t *v = report_dig(run, c->path);
         if (v && !json_is_null(v)) return true;
     }
     return false;
 }
 
 static void cell(json_t *run, const struct column *c, FILE *out) {
-    double v = number(run, c->path);
+    double v = report_number(run, c->path);
     const char *shown = "-";
     fmt f;
     if (c->kind == INTERVAL) {
-        json_t *pair = dig(run, c->path);
-        f = fmt_range(number(pair, "0"), number(pair, "1"));
-        if (!isnan(number(pair, "0"))) shown = f.text;
+        json_t *pair = report_dig(run, c->path);
+        f = fmt_range(report_number(pair, "0"), report_number(pair, "1"));
+        if (!isnan(report_number(pair, "0"))) shown = f.text;
     } else if (c->kind == WHETHER) {
-        json_t *same = dig(run, c->path);
+        json_t *same = report_dig(run, c->path);
         shown = json_is_true(same) ? "yes" : json_is_false(same) ? "**NO**" : "-";
     } else if (!isnan(v)) {
         f = c->kind == PERCENT        ? fmt_percent(v)
@@ -96,54 +73,12 @@ static void cell(json_t *run, const struct column *c, FILE *out) {
     fprintf(out, " %s |", shown);
 }
 
-static bool same_workload(json_t *a, json_t *b) {
-    return strcmp(text(a, "workload", ""), text(b, "workload", "")) == 0;
-}
-
-/* What a run's row is called: files without their folders, unless that is another run's name too. */
-static const char *label(json_t *report, json_t *run, char *buf, size_t size) {
-    const char *full = text(run, "drafter", "?");
-    char shown[512];
-    json_t *other;
-    size_t i;
-    fmt_drafter(full, buf, size);
-    json_array_foreach(json_object_get(report, "runs"), i, other) {
-        const char *name = text(other, "drafter", "?");
-        if (same_workload(run, other) && strcmp(name, full) != 0 &&
-            strcmp(fmt_drafter(name, shown, sizeof shown), buf) == 0)
-            return full;
-    }
-    return buf;
-}
-
-/* A drafter's name, safe within a table. */
-static void drafter(const char *name, FILE *out) {
-    for (const char *c = name; *c; c++) {
-        if (*c == '|') fputc('\\', out);
-        fputc(*c, out);
-    }
-}
-
-static void law(json_t *report, FILE *out) {
-    double temperature = number(report, "settings.temperature"), batch = number(report, "settings.batch");
-    if (!isnan(temperature) && temperature > 0)
-        fprintf(out, ", temperature %g", temperature);
-    else if (!isnan(temperature))
-        fputs(", greedy", out);
-    if (!isnan(number(report, "settings.budget")))
-        fprintf(out, ", budget %.0f", number(report, "settings.budget"));
-    if (batch > 1) fprintf(out, ", batch %.0f", batch);
-}
-
 static void table(json_t *report, json_t *workload, FILE *out) {
-    const char *name = text(workload, "name", "");
+    const char *name = report_text(workload, "name", "");
     json_t *runs = json_object_get(report, "runs"), *run;
     char row[512];
     size_t i;
-    double requests = number(workload, "requests");
-    fprintf(out, "\n**%s**: %.0f request%s, %.0f response tokens", name, requests, requests == 1 ? "" : "s",
-            number(workload, "response_tokens"));
-    law(report, out);
+    report_heading(report, workload, out);
     fputs("\n\n| drafter |", out);
     for (size_t c = 0; c < COUNT(column); c++)
         if (wanted(runs, &column[c])) fprintf(out, " %s |", column[c].title);
@@ -152,9 +87,9 @@ static void table(json_t *report, json_t *workload, FILE *out) {
         if (wanted(runs, &column[c])) fputs("---:|", out);
     fputc('\n', out);
     json_array_foreach(runs, i, run) {
-        if (strcmp(text(run, "workload", name), name) != 0) continue;
+        if (strcmp(report_text(run, "workload", name), name) != 0) continue;
         fputs("| ", out);
-        drafter(label(report, run, row, sizeof row), out);
+        report_name(report_label(report, run, row, sizeof row), out);
         fputs(" |", out);
         for (size_t c = 0; c < COUNT(column); c++)
             if (wanted(runs, &column[c])) cell(run, &column[c], out);
@@ -168,14 +103,14 @@ typedef struct job {
     json_t **report; /* (n) */
     size_t n;
     cli_list across; /* columns' names */
+    bool calibration;
+    const char *list;
+    size_t what; /* of report_lists */
 } job;
 
 static const struct column *column_named(const char *name) {
-    for (size_t i = 0; i < COUNT(column); i++) {
-        size_t n = strcspn(column[i].path, ".");
-        bool single = column[i].kind != INTERVAL && column[i].kind != WHETHER;
-        if (single && strlen(name) == n && memcmp(column[i].path, name, n) == 0) return &column[i];
-    }
+    for (size_t i = 0; i < COUNT(column); i++)
+        if (column[i].name && strcmp(column[i].name, name) == 0) return &column[i];
     return NULL;
 }
 
@@ -192,13 +127,13 @@ static json_t *workload_at(const job *j, size_t n, json_t **report) {
 
 /* The drafter's run on the workload, or NULL. */
 static json_t *run_of(json_t *report, json_t *workload, const char *drafter_label) {
-    const char *of = text(workload, "name", "");
+    const char *of = report_text(workload, "name", "");
     char name[512];
     size_t i;
     json_t *run;
     json_array_foreach(json_object_get(report, "runs"), i, run) {
-        if (strcmp(text(run, "workload", of), of) == 0 &&
-            strcmp(label(report, run, name, sizeof name), drafter_label) == 0)
+        if (strcmp(report_text(run, "workload", of), of) == 0 &&
+            strcmp(report_label(report, run, name, sizeof name), drafter_label) == 0)
             return run;
     }
     return NULL;
@@ -212,7 +147,7 @@ static json_t *all_drafters(const job *j) {
     for (size_t i = 0; i < j->n; i++) {
         size_t k;
         json_array_foreach(json_object_get(j->report[i], "runs"), k, run) {
-            const char *shown = label(j->report[i], run, name, sizeof name);
+            const char *shown = report_label(j->report[i], run, name, sizeof name);
             good = good && json_object_set_new(all, shown, json_null()) == 0;
         }
     }
@@ -225,8 +160,8 @@ static void matrix_heading(const job *j, const struct column *c, FILE *out) {
     json_t *report, *workload;
     fprintf(out, "\n| %s |", c->title);
     for (size_t w = 0; (workload = workload_at(j, w, &report)) != NULL; w++) {
-        double temperature = number(report, "settings.temperature");
-        fprintf(out, " %s", text(workload, "name", ""));
+        double temperature = report_number(report, "settings.temperature");
+        fprintf(out, " %s", report_text(workload, "name", ""));
         if (temperature > 0) fprintf(out, ", T %g", temperature);
         fputs(" |", out);
     }
@@ -241,7 +176,7 @@ static void matrix(const job *j, json_t *drafters, const struct column *c, FILE 
     matrix_heading(j, c, out);
     json_object_foreach(drafters, shown, unused) {
         fputs("| ", out);
-        drafter(shown, out);
+        report_name(shown, out);
         fputs(" |", out);
         for (size_t w = 0; (workload = workload_at(j, w, &report)) != NULL; w++)
             cell(run_of(report, workload, shown), c, out);
@@ -257,58 +192,34 @@ static int write_matrices(FILE *out, const job *j) {
     return 0;
 }
 
-static int check_across(const cli_command *c, const job *j) {
+static int check_job(const cli_command *c, job *j) {
+    if ((j->across.n > 0) + j->calibration + (j->list != NULL) > 1)
+        return cli_complain(c, "--across, --calibration and --list exclude one another");
+    while (j->list && report_lists[j->what] && strcmp(report_lists[j->what], j->list) != 0) j->what++;
+    if (!report_lists[j->what])
+        return cli_complain(c, "--list: expected runs, bins or matches, found '%s'", j->list);
+
     for (size_t i = 0; i < j->across.n; i++)
         if (!column_named(j->across.item[i]))
             return cli_complain(c,
                                 "--across: expected hit_rate, top1, drafted_per_step, acceptance_rate, "
-                                "tokens_per_step, draft_us, update_us, verify_us or speedup, found '%s'",
+                                "tokens_per_step, share_of_limit, ece, draft_us, update_us, verify_us or "
+                                "speedup, found '%s'",
                                 j->across.item[i]);
     return CLI_RUN;
 }
 
-/* Drafted nodes a step are not in the report, but both parts are. */
-static void add_drafted(json_t *runs) {
-    size_t i;
-    json_t *run;
-    json_array_foreach(runs, i, run) {
-        double steps = number(run, "steps"), drafted = number(run, "tokens_drafted");
-        if (steps > 0) json_object_set_new(run, "drafted_per_step", json_real(drafted / steps));
-    }
-}
-
 /* ---- files ------------------------------------------------------------------ */
-
-static json_t *read_report(const char *path) {
-    json_error_t error;
-    json_t *report = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    if (!report) {
-        if (error.line > 0)
-            bench_complain("%s, line %d, column %d: %s; expected a JSON report", path, error.line,
-                           error.column, error.text);
-        else
-            bench_complain("%s: %s", path, error.text);
-        return NULL;
-    }
-    const char *schema = text(report, "schema", "none");
-    bool known = strcmp(schema, "specbench/1") == 0;
-    if (known && json_is_array(json_object_get(report, "runs")) &&
-        json_is_array(json_object_get(report, "workloads")))
-        return report;
-    bench_complain("%s: %s%.40s%s; expected a report of run, replay or demo, schema specbench/1", path,
-                   known ? "no runs" : "schema '", known ? "" : schema, known ? "" : "'");
-    json_decref(report);
-    return NULL;
-}
 
 static int write_tables(FILE *out, void *user) {
     const job *j = user;
     if (j->across.n && write_matrices(out, j)) return -1;
-    for (size_t i = 0; i < j->n && !j->across.n; i++) {
+    if (j->list) report_list(j->report, j->n, j->what, out);
+    for (size_t i = 0; i < j->n && !j->across.n && !j->list; i++) {
         size_t k;
         json_t *workload;
         json_array_foreach(json_object_get(j->report[i], "workloads"), k, workload) {
-            table(j->report[i], workload, out);
+            (j->calibration ? report_bins : table)(j->report[i], workload, out);
         }
     }
     return ferror(out) ? -1 : 0;
@@ -332,7 +243,14 @@ int cmd_report(int argc, char **argv) {
     const cli_option option[] = {
         {'a', "across", "FIGURE", CLI_LIST, &j.across,
          "only this figure, drafters down and workloads across: hit_rate, top1, drafted_per_step, "
-         "acceptance_rate, tokens_per_step, draft_us, update_us, verify_us or speedup; repeatable",
+         "acceptance_rate, tokens_per_step, share_of_limit, ece, draft_us, update_us, verify_us or "
+         "speedup; repeatable",
+         0, 0, NULL},
+        {0, "calibration", NULL, CLI_FLAG, &j.calibration,
+         "reliability tables instead: what nodes of a probability came to", 0, 0, NULL},
+        {0, "list", "WHAT", CLI_TEXT, &j.list,
+         "tab-separated values instead, with all digits: runs, bins (of calibration) or matches (by match "
+         "length)",
          0, 0, NULL},
         {'o', "output", "FILE", CLI_TEXT, &output, "where to (default: standard output)", 0, 0, NULL},
     };
@@ -344,19 +262,20 @@ int cmd_report(int argc, char **argv) {
                            COUNT(option),
                            "  specbench run -m model.gguf -p prompts.jsonl -d suffix --json a.json\n"
                            "  specbench report a.json -o tables.md\n"
-                           "  specbench report a.json b.json --across speedup\n",
+                           "  specbench report a.json b.json --across speedup\n"
+                           "  specbench report a.json --list runs | cut -f 1,2,10\n",
                            1,
                            SIZE_MAX,
                            "expected a JSON report"};
     int rc = cli_parse(&c, argc, argv, &files);
     if (rc == CLI_RUN) rc = cli_check_output(&c, "-o", output, files.item, files.n);
-    if (rc == CLI_RUN) rc = check_across(&c, &j);
+    if (rc == CLI_RUN) rc = check_job(&c, &j);
     int code = rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
     if (rc == CLI_RUN) j.report = calloc(files.n, sizeof *j.report);
     bool good = j.report != NULL;
     for (size_t i = 0; good && i < files.n; i++) {
-        good = (j.report[i] = read_report(files.item[i])) != NULL;
-        if (good) add_drafted(json_object_get(j.report[j.n++], "runs"));
+        good = (j.report[i] = report_read(files.item[i])) != NULL;
+        if (good) j.n++;
     }
     if (good) code = emit(&j, output);
     for (size_t i = 0; j.report && i < j.n; i++) json_decref(j.report[i]);

@@ -69,6 +69,77 @@ static void test_a_replay(void **state) {
     cli_expect("report @/x.json", 0, "good", "");
 }
 
+#define CALIBRATED                                                                                           \
+    "{\"schema\":\"specbench/1\",\"settings\":{\"budget\":8,\"min_prob\":0.25},"                             \
+    "\"workloads\":[{\"name\":\"a\",\"requests\":6,\"response_tokens\":360}],\"runs\":["                     \
+    "{\"drafter\":\"x|y\\ttab\",\"workload\":\"a\",\"steps\":3,\"tokens_drafted\":6,\"share_of_limit\":0.5," \
+    "\"match_lengths\":[{\"from\":2,\"to\":null,\"steps\":3,\"top1\":0.125}],"                               \
+    "\"calibration\":{\"nodes\":5,\"ece\":0.0123,\"bias\":-0.01,\"expected_per_step\":1.25,"                 \
+    "\"accepted_per_step\":1.5,\"bins\":[{\"from\":0,\"to\":0.05,\"nodes\":0,\"said\":null},"                \
+    "{\"from\":0.05,\"to\":0.1,\"nodes\":5,\"accepted\":1,\"said\":0.0625,\"was\":0.2}]}},"                  \
+    "{\"drafter\":\"none\",\"workload\":\"a\",\"calibration\":{\"nodes\":0,\"ece\":null,\"bins\":[]}}]}"
+
+static void test_calibration(void **state) {
+    (void)state;
+    cli_write("c.json", CALIBRATED);
+    cli_expect("report @/c.json --calibration", 0,
+               "\n**a**: 6 requests, 360 response tokens, budget 8; % said: % accepted\n\n"
+               "| probability | x\\|y\ttab |\n|---|---:|\n"
+               "| 0.05-0.10 | 6.2: 20.0 |\n"
+               "| ECE, bias (points) | 1.2, -1.0 |\n"
+               "| accepted a step | 1.25: 1.50 |\n",
+               "");
+    cli_expect("report @/c.json", 0, "| limit % | ECE % |", "");
+    cli_expect("report @/c.json --across ece --across share_of_limit", 0,
+               "| 1.2 |\n| none | - |\n\n| limit % | a |\n|---|---:|\n", "");
+    cli_write("r.json", REPORT);
+    cli_result r = cli_run("report @/r.json --calibration"); /* an old report: nothing to show */
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "");
+    cli_release(&r);
+}
+
+/* The field of a line's number, from 0 on, into buf. */
+static const char *field(const char *text, size_t line, size_t number, char buf[80]) {
+    for (; line; line--) text = strchr(text, '\n') + 1;
+    for (; number; number--) text = strpbrk(text, "\t\n") + 1;
+    snprintf(buf, 80, "%.*s", (int)strcspn(text, "\t\n"), text);
+    return buf;
+}
+
+static size_t count(const char *text, char c) {
+    size_t n = 0;
+    for (; *text; text++) n += *text == c;
+    return n;
+}
+
+static void test_lists(void **state) {
+    (void)state;
+    char buf[80];
+    cli_write("c.json", CALIBRATED);
+    cli_result r = cli_run("report @/c.json @/c.json --list runs");
+    assert_int_equal(r.code, 0);
+    assert_int_equal(count(r.out, '\n'), 5);
+    assert_int_equal(count(r.out, '\t') % 5, 0); /* every line has all fields */
+    assert_string_equal(field(r.out, 1, 1, buf), "x|y tab");
+    assert_string_equal(field(r.out, 2, 1, buf), "none");
+    for (size_t i = 0; strcmp(field(r.out, 0, i, buf), "ece"); i++)
+        if (!strcmp(buf, "drafted_per_step")) assert_string_equal(field(r.out, 3, i, buf), "2");
+    cli_has(r.out, "\t0.0123\t-0.01\t1.25\t1.5\n");
+    cli_release(&r);
+    cli_expect("report @/c.json --list bins", 0,
+               "workload\tdrafter\tbudget\tmin_prob\ttemperature\tfrom\tto\tnodes\taccepted\tsaid\twas\n"
+               "a\tx|y tab\t8\t0.25\t-\t0\t0.05\t0\t-\t-\t-\n"
+               "a\tx|y tab\t8\t0.25\t-\t0.05\t0.1\t5\t1\t0.0625\t0.2\n",
+               "");
+    cli_expect("report @/c.json --list matches", 0, "a\tx|y tab\t8\t0.25\t-\t2\t-\t3\t-\t-\t0.125\t-\t-\t-\n",
+               "");
+    cli_expect("report @/c.json --list match", 2, "", "expected runs, bins or matches, found 'match'");
+    cli_expect("report @/c.json --list runs --calibration", 2, "", "exclude one another");
+    cli_expect("report @/c.json --list runs --across ece", 2, "", "exclude one another");
+    cli_expect("report @/c.json --list runs -o @/runs.tsv", 0, "", "");
+}
+
 static void test_refused(void **state) {
     (void)state;
     cli_write("cut.json", "{\"schema\":");
@@ -89,10 +160,8 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_tables),
-        cmocka_unit_test(test_across),
-        cmocka_unit_test(test_a_replay),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_the_tables),  cmocka_unit_test(test_across), cmocka_unit_test(test_a_replay),
+        cmocka_unit_test(test_calibration), cmocka_unit_test(test_lists),  cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
 }
