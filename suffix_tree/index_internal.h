@@ -51,7 +51,11 @@
  *       is that string's only continuation, and the next place is single too.
  *   I5  an explicit class has two occurrences or more, save for the few that
  *       truncation left with one whose place is not known (x->n_loose).
- *   I6  state.last is a place where the class occurs, or NONE.
+ *   I6  state.last is a place where the class occurs, or NONE. It is the one
+ *       appended last, unless that one has been taken away since: append sets it
+ *       in every explicit class on the chain of the new place (a single one is
+ *       its place), a split leaves it as it was in both parts, removal changes
+ *       it only where it was the place that went.
  */
 #ifndef INDEX_INTERNAL_H
 #define INDEX_INTERNAL_H
@@ -242,6 +246,11 @@ static inline uint32_t place_prev(const spec_index *x, uint32_t j) {
     if (j & (CHUNK_SLOTS - 1)) return j - 1;
     uint32_t c = chunk_at(x, j >> CHUNK_SHIFT)->prev;
     return c == NONE ? NONE : (c << CHUNK_SHIFT) + CHUNK_SLOTS - 1;
+}
+
+/* Does it hold a token? For any number: slots that hold none say so. */
+static inline bool place_holds(const spec_index *x, uint32_t j) {
+    return j < x->text.used && slot_at(x, j)->up != NONE;
 }
 
 /* Tokens of the sequence up to and with j. */

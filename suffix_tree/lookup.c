@@ -2,7 +2,8 @@
 /*
  * lookup.c - the read side: loci, children, suffixes. A locus of length l
  * stands on the class that holds its string; children are the class's
- * transitions, except at length D, where the index ends.
+ * transitions, except at length D, where the index ends. Places are those of the
+ * text, as they are.
  */
 #include "index_internal.h"
 
@@ -89,6 +90,25 @@ spec_locus spec_index_tail(const spec_index *x, spec_seq seq) {
     if (!s || s->len == 0) return spec_index_root(x);
     uint32_t len = min_u32(s->len, x->depth);
     return locus(x, class_shorten(x, place_class(x, s->tail), len), len);
+}
+
+_Static_assert(SPEC_NO_PLACE == NONE, "a place outside is a place inside");
+
+/* The root, which also stands in what is no locus, has none. */
+spec_place spec_index_latest(const spec_index *x, spec_locus at) {
+    return at.state & SINGLE ? at.state & ~SINGLE : state_at(x, at.state)->last;
+}
+
+spec_place spec_index_next_place(const spec_index *x, spec_place place) {
+    return place_holds(x, place) ? place_next(x, place) : SPEC_NO_PLACE;
+}
+
+spec_place spec_index_prev_place(const spec_index *x, spec_place place) {
+    return place_holds(x, place) ? place_prev(x, place) : SPEC_NO_PLACE;
+}
+
+spec_token spec_index_token_at(const spec_index *x, spec_place place) {
+    return place_holds(x, place) ? slot_at(x, place)->token : -1;
 }
 
 void specp_match_step(const spec_index *x, uint32_t *ref, uint32_t *len, spec_token t) {

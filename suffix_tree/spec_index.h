@@ -165,6 +165,38 @@ SPEC_API spec_locus spec_index_tail(const spec_index *x, spec_seq seq);
  * LRU eviction. Safe beside other const calls. */
 SPEC_API void spec_index_touch(const spec_index *x, spec_locus at);
 
+/* ---- places ----------------------------------------------------------- */
+
+/*
+ * A place is one token of one sequence; from there the text can be read on, or
+ * back. It is good until a call takes tokens away (truncate, remove, evict, an
+ * append that evicts) or compacts; appending alone leaves places good. All of
+ * this is O(1).
+ */
+typedef uint32_t spec_place;
+#define SPEC_NO_PLACE 0xffffffffu
+
+/*
+ * A place where the string of `at` ends: of all such places that whose token was
+ * appended last, so that spec_index_next_place() leads to the most recent
+ * continuation. (After compaction: in the youngest sequence, the furthest on.)
+ * Where that very token has been taken away since, any other such place or
+ * SPEC_NO_PLACE, until the string is appended again. SPEC_NO_PLACE for the empty
+ * string and for what is no locus.
+ *
+ * The string that a growing sequence ends with ends there last: what followed it
+ * before, ask before the append, at the child by the token to be appended.
+ */
+SPEC_API spec_place spec_index_latest(const spec_index *x, spec_locus at);
+
+/* The place after it in its sequence, or before; SPEC_NO_PLACE beyond its end or
+ * start, and of a number that is no place. */
+SPEC_API spec_place spec_index_next_place(const spec_index *x, spec_place place);
+SPEC_API spec_place spec_index_prev_place(const spec_index *x, spec_place place);
+
+/* The token there; negative where there is none. */
+SPEC_API spec_token spec_index_token_at(const spec_index *x, spec_place place);
+
 /* ---- match cursors ---------------------------------------------------- */
 
 /*
