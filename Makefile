@@ -136,7 +136,7 @@ endif
 print-%: FORCE
 	@echo '$($*)'
 
-.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak models comparison asan tsan \
+.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak models comparison study asan tsan \
         fuzz format lint install uninstall clean help FORCE
 
 default: lib $(SPECBENCH)
@@ -161,6 +161,7 @@ help:
 	@echo 'make asan tsan   the tests under sanitizers'
 	@echo 'make models      trains the built-in models on CORPUS=../shared/corpus (three hours)'
 	@echo 'make comparison  measures every drafter on the built-in models (half an hour)'
+	@echo 'make study       every drafter on the traces in TRACES=../shared/traces (an hour or two)'
 	@echo 'make fuzz        libFuzzer on every target, FUZZ_SECONDS=60 each (needs clang)'
 	@echo 'make format      clang-format in place'
 	@echo 'make lint        format, clang-tidy, cppcheck and shellcheck, where installed'
@@ -192,6 +193,11 @@ models: default
 
 comparison: default
 	bench/comparison.sh build/comparison
+
+TRACES ?= ../shared/traces
+study: default
+	@CC='$(CC)' CXX='$(CXX)' tests/deps.sh study
+	bench/study.sh build/study $(TRACES)
 
 SOAK ?= 100000
 soak: $(OUT)/tests/test_lossless

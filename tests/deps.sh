@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# tests/deps.sh demo|models|check|fuzz: makes sure that what a target needs is there.
+# tests/deps.sh demo|models|study|check|fuzz: makes sure that what a target needs is there.
 # Each need is probed, which takes milliseconds; what is missing is installed
 # from Debian with apt-get (through sudo when not root). Where that cannot be
 # done, the packages and the command are printed and the exit status is 1.
@@ -54,6 +54,10 @@ missing() {
         have spm_train || echo sentencepiece
         return
     fi
+    if [ "$goal" = study ]; then
+        have gnuplot || echo gnuplot-nox
+        return
+    fi
     have "$CXX" || compiler_package "$CXX"
     header '<setjmp.h>
 #include <stdarg.h>
@@ -98,9 +102,9 @@ install_packages() {
 }
 
 case $goal in
-demo | models | check | fuzz) ;;
+demo | models | study | check | fuzz) ;;
 *)
-    echo "usage: tests/deps.sh demo|models|check|fuzz" >&2
+    echo "usage: tests/deps.sh demo|models|study|check|fuzz" >&2
     exit 2
     ;;
 esac

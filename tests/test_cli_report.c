@@ -140,6 +140,43 @@ static void test_lists(void **state) {
     cli_expect("report @/c.json --list runs -o @/runs.tsv", 0, "", "");
 }
 
+/* bench/study.sh, with figures that can be computed by hand: the oracle drafts 2 on one file, 3 on the other. */
+static void test_study(void **state) {
+    (void)state;
+    cli_write("ask.jsonl", "{\"turns\":[\"no response\"]}\n");
+    cli_result r =
+        cli_run("--version >@/list; mkdir @/traces; cp @/good.jsonl @/traces/2.jsonl; "
+                "cp @/other.jsonl @/traces/3.jsonl; cp @/ask.jsonl @/traces; "
+                "BUDGETS='4 2' FLOORS='0 0.5' TUNE=4 bench/study.sh @/study @/traces 'named oracle:len=%s'");
+    if (r.code) fail_msg("%s", r.err);
+    assert_null(strstr(r.err, "ask"));
+    cli_release(&r);
+    char *tables = support_read_file(cli_at("study/tables.md"), NULL);
+    cli_has(tables, "| drafter | 2 | 4 |\n");
+    cli_has(tables, "| none | 1.00 | 1.00 |\n");
+    cli_has(tables, "| named | 2.58 | 2.83 |\n"); /* sqrt(10/4 16/6), sqrt(10/4 16/5) */
+    cli_has(tables, "| named | 1.8 | 2.2 |\n");   /* (7/4 + 11/6) / 2, (7/4 + 13/5) / 2 nodes */
+    cli_has(tables, "| arctic | 1.000 | 1.000 |\n");
+    cli_has(tables, "over the reference at its best settings");
+    cli_has(tables, "| *geometric mean* | 1.00 | ");
+    cli_has(tables, "## Tokens per step (95%), 4 nodes\n");
+    cli_has(tables, "## Top-1 by match length, 4 nodes");
+    assert_null(strstr(tables, "nan"));
+    free(tables);
+    char *runs = support_read_file(cli_at("study/runs.tsv"), NULL);
+    cli_has(runs, "\nnamed\t2\toracle:len=2\t4\t");
+    cli_has(runs, "\nnamed\t3\toracle:len=3\t2\t");
+    free(runs);
+    r = cli_run("--version >@/list; bench/study.sh @/study2 @/nowhere");
+    assert_int_equal(r.code, 2);
+    cli_has(r.err, "there is no folder '");
+    cli_release(&r);
+    r = cli_run("--version >@/list; mkdir @/empty; cp @/ask.jsonl @/empty; bench/study.sh @/study2 @/empty");
+    assert_int_equal(r.code, 2);
+    cli_has(r.err, "no trace file in '");
+    cli_release(&r);
+}
+
 static void test_refused(void **state) {
     (void)state;
     cli_write("cut.json", "{\"schema\":");
@@ -161,7 +198,8 @@ static void test_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_tables),  cmocka_unit_test(test_across), cmocka_unit_test(test_a_replay),
-        cmocka_unit_test(test_calibration), cmocka_unit_test(test_lists),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_calibration), cmocka_unit_test(test_lists),  cmocka_unit_test(test_study),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
 }
