@@ -22,8 +22,8 @@ set logscale x 2
 set xrange [0.5:48]
 set xlabel "mean draft nodes a step"
 set ylabel "tokens a step (geometric mean over files)" offset 1
-plot for [i = 1:words(families)] curve index word(families, i)."/mean" using 1:2 lw 2 lc rgb colour_of(word(families, i)) \
-         title title_of(word(families, i)), \
+plot for [i = 1:words(families)] curve index word(families, i)."/mean" using 1:2 lw 2 \
+         lc rgb colour_of(word(families, i)) title title_of(word(families, i)), \
      for [i = 1:words(drafters)] curve index word(drafters, i)."/budgets" using 1:2 with linespoints pt 7 ps 0.6 \
          dt 3 lc rgb colour_of(word(drafters, i)) title word(drafters, i)." at its defaults, N = 4 to 64"
 

@@ -125,7 +125,8 @@ list() {
     local folder first=1
     for folder in "$out/$3"/*/; do
         "$specbench" report --list "$2" "$folder"*.json |
-            awk -v name="$(basename "$folder")" -v first=$first 'NR > 1 || first { print (NR > 1 ? name : "name") "\t" $0 }'
+            awk -v name="$(basename "$folder")" -v first=$first \
+                'NR > 1 || first { print (NR > 1 ? name : "name") "\t" $0 }'
         first=
     done >"$out/$1"
 }
@@ -133,9 +134,11 @@ list runs.tsv runs runs
 list bins.tsv bins runs
 list matches.tsv matches runs
 list sweep.tsv runs sweep
-if compgen -G "$out/tuned/*.json" >/dev/null; then "$specbench" report --list runs "$out"/tuned/*.json >"$out/tuned.tsv"; fi
+: >"$out/tuned.tsv"
+if compgen -G "$out/tuned/*.json" >/dev/null; then
+    "$specbench" report --list runs "$out"/tuned/*.json >"$out/tuned.tsv"
+fi
 names() { printf '%s ' "${@%% *}"; }
-if [ ! -e "$out/tuned.tsv" ]; then : >"$out/tuned.tsv"; fi
 awk -v ours=$ours -v plain=arctic -v dir="$out" -v order="$(names "${drafters[@]}")" -v apart="$apart" \
     -f "$here/study_tables.awk" "$out/runs.tsv" "$out/bins.tsv" "$out/matches.tsv" "$out/sweep.tsv" "$out/tuned.tsv" \
     >"$out/tables.md"

@@ -140,7 +140,7 @@ static void test_lists(void **state) {
     cli_expect("report @/c.json --list runs -o @/runs.tsv", 0, "", "");
 }
 
-/* bench/study.sh, with figures that can be computed by hand: the oracle drafts 2 on one file, 3 on the other. */
+/* bench/study.sh on figures that can be computed by hand: the oracle drafts 2 on one file, 3 on the other. */
 static void test_study(void **state) {
     (void)state;
     cli_write("ask.jsonl", "{\"turns\":[\"no response\"]}\n");
