@@ -213,3 +213,9 @@ int cli_parse(const cli_command *c, int argc, char **argv, cli_list *operands) {
     if (rc == CLI_RUN && operands->n < c->min_operands) return cli_complain(c, "%s", c->missing);
     return rc;
 }
+
+int cli_policy(const cli_command *c, const char *name, bool *goodput) {
+    *goodput = name && strcmp(name, "goodput") == 0;
+    if (!name || *goodput || strcmp(name, "fixed") == 0) return CLI_RUN;
+    return cli_complain(c, "--policy: expected fixed or goodput, not '%s'", name);
+}

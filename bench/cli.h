@@ -72,4 +72,9 @@ int cli_check_output(const cli_command *c, const char *option, const char *outpu
 int cli_list_add(cli_list *l, const char *item);
 void cli_list_free(cli_list *l);
 
+#define CLI_POLICY_HELP                                                                                      \
+    "fixed: always the budget (default); goodput: what pays by the cost model, at most the budget"
+/* What --policy says (NULL: nothing). CLI_RUN, or CLI_BAD after a message. */
+int cli_policy(const cli_command *c, const char *name, bool *goodput);
+
 #endif

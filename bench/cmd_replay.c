@@ -28,6 +28,7 @@ typedef struct settings {
     const char *cost_file;
     uint64_t cost_context, cost_batch;
     bool has_context, has_batch; /* of the cost model's grid */
+    const char *policy;
     bool no_shared, details;
 } settings;
 
@@ -36,8 +37,7 @@ static int read_cost(const cli_command *c, settings *o) {
     bool select = o->has_context || o->has_batch;
     if (select && !o->cost_file)
         return cli_complain(c, "--cost-context and --cost-batch pick from the grid of a --cost-model FILE");
-    int rc =
-        o->cost_file ? cost_model_load(&o->s->cost, o->cost_file, &why) : cost_model_builtin(&o->s->cost);
+    int rc = cost_model_open(&o->s->cost, o->cost_file ? o->cost_file : "builtin", &why);
     if (rc == SPEC_OK && select) {
         size_t first = o->s->cost.n_grid ? o->s->cost.grid[0].context : 0;
         size_t context = o->has_context ? (size_t)o->cost_context : first;
@@ -63,7 +63,8 @@ static int settle(const cli_command *c, settings *o) {
     if (s->corpus && strchr(s->corpus, ','))
         return cli_complain(c, "--corpus: '%s' holds a comma, which separates a drafter's options",
                             s->corpus);
-    int rc = check_output(c, o);
+    int rc = cli_policy(c, o->policy, &s->goodput);
+    if (rc == CLI_RUN) rc = check_output(c, o);
     if (rc != CLI_RUN) return rc;
     if (o->details)
         s->groups = s->quarters = s->sources = s->match_lengths = s->positions = s->calibration = true;
@@ -85,6 +86,7 @@ int cmd_replay(int argc, char **argv) {
          SPEC_TREE_MAX_NODES, NULL},
         {0, "min-prob", "P", CLI_REAL, &s.min_prob,
          "no token that its drafter thinks less likely to be accepted (default 0: all)", 0, 1, NULL},
+        {0, "policy", "POLICY", CLI_TEXT, &o.policy, CLI_POLICY_HELP, 0, 0, NULL},
         {'w', "warm", "TRACE", CLI_LIST, &s.warm_files,
          "teach the drafters this trace first, unmeasured; repeatable", 0, 0, NULL},
         {0, "no-shared", NULL, CLI_FLAG, &o.no_shared, "requests learn nothing from one another", 0, 0, NULL},
@@ -96,7 +98,7 @@ int cmd_replay(int argc, char **argv) {
         {0, "seed", "N", CLI_NUMBER, &s.seed, "of drafters that draw and of the intervals (default 1)", 0,
          INT64_MAX, NULL},
         {0, "cost-model", "FILE", CLI_TEXT, &o.cost_file,
-         "what runs of the model cost, for the speedup: JSON, see docs/FORMATS.md", 0, 0, NULL},
+         "what runs of the model cost: JSON, see docs/FORMATS.md; or builtin, flat, linear:S", 0, 0, NULL},
         {0, "cost-context", "N", CLI_NUMBER, &o.cost_context,
          "of the cost model's grid, the nearest context (specbench profile)", 0, INT32_MAX, &o.has_context},
         {0, "cost-batch", "N", CLI_NUMBER, &o.cost_batch, "likewise, with N sequences side by side", 1,

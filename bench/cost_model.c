@@ -28,17 +28,36 @@ void cost_model_free(cost_model *m) {
     memset(m, 0, sizeof *m);
 }
 
-int cost_model_builtin(cost_model *out) {
+/* A straight line. */
+static int line(cost_model *out, const char *name, cost_point end) {
     cost_model m = {
-        .name = bench_copy_text("builtin", 7), .point = specp_alloc(NULL, 2, sizeof *m.point), .n = 2};
+        .name = bench_copy_text(name, strlen(name)), .point = specp_alloc(NULL, 2, sizeof *m.point), .n = 2};
     if (!m.name || !m.point) {
         cost_model_free(&m);
         return SPEC_ERR_NOMEM;
     }
     m.point[0] = (cost_point){1, 1};
-    m.point[1] = (cost_point){257, 2};
+    m.point[1] = end;
     *out = m;
     return SPEC_OK;
+}
+
+int cost_model_builtin(cost_model *out) { return line(out, "builtin", (cost_point){257, 2}); }
+
+int cost_model_open(cost_model *out, const char *name, spec_message *why) {
+    bool sloped = strncmp(name, "linear:", 7) == 0;
+    double slope = 0;
+    if (sloped) {
+        char *end;
+        slope = strtod(name + 7, &end);
+        if (end == name + 7 || *end || !(slope >= 0 && slope <= 1000))
+            return specp_fail(why, SPEC_ERR_INVALID, "cost model %s: expected linear:S, S from 0 to 1000",
+                              name);
+    }
+    bool flat = strcmp(name, "flat") == 0, builtin = strcmp(name, "builtin") == 0;
+    if (!sloped && !flat && !builtin) return cost_model_load(out, name, why);
+    int rc = builtin ? cost_model_builtin(out) : line(out, name, (cost_point){2, 1 + slope});
+    return rc == SPEC_OK ? rc : specp_fail(why, rc, "out of memory");
 }
 
 int cost_model_select(cost_model *m, size_t context, size_t batch, spec_message *why) {

@@ -38,6 +38,10 @@ typedef struct cost_model {
  * bound by memory bandwidth pays (docs/METRICS.md derives it). SPEC_ERR_NOMEM. */
 int cost_model_builtin(cost_model *out);
 
+/* By name: "builtin", "flat" (a pass costs the same whatever its tokens), "linear:S" (each token
+ * more costs S passes of one token), else the path of a file. SPEC_ERR_INVALID (S), and those below. */
+int cost_model_open(cost_model *out, const char *name, spec_message *why);
+
 /* Reads a file. SPEC_ERR_NOT_FOUND, SPEC_ERR_IO, SPEC_ERR_CORRUPT, SPEC_ERR_NOMEM; *why names
  * the file and what was expected. */
 int cost_model_load(cost_model *out, const char *path, spec_message *why);

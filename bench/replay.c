@@ -20,11 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proposer.h"
 #include "spec_verify.h"
 #include "util.h"
 
 typedef struct replayer {
-    spec_drafter *drafter;
+    proposer proposer;
     const replay_options *o;
     metrics *m;
     spec_message *why;
@@ -37,7 +38,7 @@ typedef struct replayer {
     /* the request under way */
     size_t index; /* its number */
     const trace_request *q;
-    spec_request *request;
+    proposer_request request;
     size_t at; /* response tokens committed */
 } replayer;
 
@@ -91,7 +92,7 @@ static int propose(replayer *r) {
                               .budget = r->o->budget,
                               .min_prob = r->o->min_prob,
                               .noise = {r->o->seed, r->index, r->q->n_prompt + r->at}};
-    int rc = spec_request_propose(r->request, &args, &r->tree);
+    int rc = proposer_propose(&r->proposer, &r->request, &args, &r->tree);
     return rc == SPEC_OK ? rc : step_fault(r, rc, "propose");
 }
 
@@ -102,7 +103,7 @@ static int observe(replayer *r, size_t n_commit) {
                             .tree = &r->tree,
                             .accepted = r->accepted,
                             .n_rows = r->tree.n + 1};
-    int rc = spec_request_observe(r->request, &outcome);
+    int rc = proposer_observe(&r->proposer, &r->request, &outcome);
     return rc == SPEC_OK ? rc : step_fault(r, rc, "observe");
 }
 
@@ -146,7 +147,7 @@ static int begin(replayer *r, uint64_t tenant) {
                               .reference = r->q->response,
                               .n_reference = r->q->n_response};
     r->at = 0;
-    int rc = spec_request_begin(r->drafter, &info, &r->request);
+    int rc = proposer_begin(&r->proposer, &info, &r->request);
     return rc == SPEC_OK ? rc : step_fault(r, rc, "begin");
 }
 
@@ -158,7 +159,7 @@ static int run_request(replayer *r) {
     rc = metrics_begin(r->m, r->q->group, r->q->n_prompt, t1 - t0);
     while (rc == SPEC_OK && r->at < r->q->n_response) rc = step(r);
     uint64_t t2 = bench_now_ns();
-    spec_request_end(r->request);
+    proposer_end(&r->proposer, &r->request);
     uint64_t t3 = bench_now_ns();
     return rc == SPEC_OK ? metrics_end(r->m, t3 - t2) : rc;
 }
@@ -167,8 +168,9 @@ static int run_request(replayer *r) {
 static int warm_request(replayer *r) {
     int rc = begin(r, 0);
     if (rc != SPEC_OK) return rc;
-    rc = spec_request_commit(r->request, r->q->response, r->q->n_response);
-    spec_request_end(r->request);
+    spec_outcome all = {.size = sizeof all, .committed = r->q->response, .n_committed = r->q->n_response};
+    rc = proposer_observe(&r->proposer, &r->request, &all);
+    proposer_end(&r->proposer, &r->request);
     return rc == SPEC_OK ? rc : step_fault(r, rc, "warming up");
 }
 
@@ -193,7 +195,7 @@ static int run_all(replayer *r, const trace *t) {
 
 int replay_run(spec_drafter *d, const trace *t, const replay_options *o, metrics *m, spec_message *why) {
     spec_message spare = {""};
-    replayer r = {.drafter = d, .o = o, .m = m, .why = why ? why : &spare};
+    replayer r = {.proposer = {d, o->policy}, .o = o, .m = m, .why = why ? why : &spare};
     size_t n = (size_t)o->budget + 1;
     metrics_init(m, t->n);
     m->calibration.skip = o->calibration_skip;

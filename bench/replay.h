@@ -9,12 +9,13 @@
 #include <stdbool.h>
 
 #include "metrics.h"
-#include "spec_drafter.h"
+#include "spec_policy.h"
 #include "trace.h"
 
 typedef struct replay_options {
     uint32_t budget;           /* most nodes a draft may have, 1..SPEC_TREE_MAX_NODES */
     float min_prob;            /* no node less likely is asked for; 0 = all */
+    spec_policy *policy;       /* around the drafter: how much to draft of it; NULL: the budget */
     uint64_t seed;             /* of the drafters that draw, and of the bootstrap */
     uint64_t calibration_skip; /* see calibration.h */
     bool shared;               /* false: each request is a tenant of its own */

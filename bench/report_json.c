@@ -49,6 +49,7 @@ static json_t *cost_json(const cost_model *m) {
 static json_t *settings(const session *s) {
     jout o = jout_begin();
     jout_int(&o, "budget", s->budget);
+    jout_text(&o, "policy", s->goodput ? "goodput" : "fixed");
     jout_real(&o, "min_prob", s->min_prob);
     jout_int(&o, "seed", s->seed);
     jout_put(&o, "shared", json_boolean(s->shared));

@@ -20,6 +20,7 @@ static void left_out(const trace *t, FILE *out) {
 
 static void settings_heading(const session *s, FILE *out) {
     fprintf(out, "specbench %s, budget %llu", s->command, (unsigned long long)s->budget);
+    if (s->goodput) fprintf(out, " at most, policy goodput");
     if (s->min_prob > 0) fprintf(out, ", min-prob %g", s->min_prob);
     if (!s->shared) fprintf(out, ", nothing shared between requests");
     if (s->shuffled) fprintf(out, ", shuffled with seed %llu", (unsigned long long)s->shuffle_seed);

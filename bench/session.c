@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proposer.h"
 #include "jout.h"
 #include "replay.h"
 #include "util.h"
@@ -147,6 +148,15 @@ static int open_drafter(const session *s, const char *spec, spec_drafter **out, 
     return open_text(bench_format("%s", spec), out, why);
 }
 
+/* The same, under the policy where that is wanted. */
+static int open_proposer(const session *s, const char *spec, proposer *g, spec_message *why) {
+    int rc = open_drafter(s, spec, &g->drafter, why);
+    if (rc != SPEC_OK || !s->goodput) return rc;
+    rc = proposer_under_policy(g, g->drafter, &s->cost, PROPOSER_COST_POINTS, (uint32_t)s->budget, why);
+    if (rc != SPEC_OK) proposer_free(g);
+    return rc;
+}
+
 /* Opens every drafter once, so that a wrong name is told before long work. */
 static int check_drafters(const session *s) {
     bool takes_corpus = false;
@@ -187,7 +197,7 @@ static int run_failed(const session *s, const session_run *r, int rc, const char
 }
 
 static int run_one(const session *s, session_run *r, progress *p) {
-    spec_drafter *d = NULL;
+    proposer g = {0};
     spec_message why;
     replay_options o = {.budget = (uint32_t)s->budget,
                         .min_prob = (float)s->min_prob,
@@ -198,11 +208,12 @@ static int run_one(const session *s, session_run *r, progress *p) {
                         .n_warm = s->n_warm,
                         .progress = progress_line,
                         .user = p};
-    int rc = open_drafter(s, r->drafter, &d, &why);
+    int rc = open_proposer(s, r->drafter, &g, &why);
     if (rc == SPEC_OK) {
-        rc = replay_run(d, &s->workload[r->workload], &o, &r->m, &why);
-        spec_drafter_get_stats(d, &r->stats);
-        spec_drafter_free(d);
+        o.policy = g.policy;
+        rc = replay_run(g.drafter, &s->workload[r->workload], &o, &r->m, &why);
+        spec_drafter_get_stats(g.drafter, &r->stats);
+        proposer_free(&g);
     }
     if (rc != SPEC_OK) {
         bench_line_clear(&p->line);

@@ -45,6 +45,7 @@ typedef struct session {
     const char *corpus; /* snapshot file, or NULL */
     const char *json;   /* file, "-", or NULL */
     cost_model cost;
+    bool goodput; /* the policy decides how much of the budget is drafted */
     bool groups, quarters, sources, match_lengths, positions, calibration; /* tables wanted */
     bool overview_only; /* the overview instead of a table per workload */
     /* results */

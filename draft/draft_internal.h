@@ -89,6 +89,13 @@ typedef struct specp_account {
 spec_allocator specp_account_init(specp_account *a, const spec_allocator *inner);
 uint64_t specp_account_bytes(specp_account *a);
 
+/* ---- structs of callers (drafter.c) ------------------------------------- */
+
+/* Copies a struct that begins with its size into `dst`, all zeros and `size` bytes long. NULL: leaves dst. */
+int specp_take_struct(void *dst, size_t size, size_t size_v1, const void *src);
+/* The same for arguments; NULL: the defaults. */
+int specp_take_args(spec_propose_args *full, const spec_propose_args *given);
+
 /* ---- trees and outcomes ------------------------------------------------- */
 
 /* Keeps the max_nodes (1 or more) most probable of the nodes at most max_depth deep, of equal ones the
@@ -96,9 +103,12 @@ uint64_t specp_account_bytes(specp_account *a);
  * score becomes their sum. For deterministic drafts. O(n), expected (tree.c). */
 void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth);
 
+/* Keeps the nodes with keep[i] whose ancestors are kept, in their order. Where some go, the score
+ * becomes the sum of the others. O(n) (tree.c). */
+void specp_tree_keep(spec_tree *t, const uint8_t *keep);
+
 /* Keeps the nodes of at least min_prob whose ancestors are kept, in their order; those with a q row by
- * their parent's probability (the root's is 1). Where some go, the
- * score becomes the sum of the others. O(n) (tree.c). */
+ * their parent's probability (the root's is 1). Otherwise the same. */
 void specp_tree_prune(spec_tree *t, float min_prob);
 
 /* The rows that the committed tokens follow from: row[0] = 0, then those of the accepted

@@ -37,8 +37,7 @@ struct spec_request {
 
 /* ---- checks ------------------------------------------------------------ */
 
-/* Copies a sized struct into `dst`, which is all zeros. */
-static int take_struct(void *dst, size_t size, size_t size_v1, const void *src) {
+int specp_take_struct(void *dst, size_t size, size_t size_v1, const void *src) {
     if (!src) return SPEC_OK;
     size_t given = *(const size_t *)src; /* its first member */
     if (given < size_v1) return SPEC_ERR_INVALID;
@@ -125,7 +124,7 @@ static void count(_Atomic uint64_t *total, uint64_t n) {
 int spec_request_begin(spec_drafter *d, const spec_request_info *info, spec_request **out) {
     spec_request_info full = {0};
     if (!d || !out) return SPEC_ERR_INVALID;
-    int err = take_struct(&full, sizeof full, sizeof(spec_request_info), info);
+    int err = specp_take_struct(&full, sizeof full, sizeof(spec_request_info), info);
     if (err) return err;
     full.size = sizeof full;
     if (!tokens_valid(full.prompt, full.n_prompt) || !tokens_valid(full.reference, full.n_reference))
@@ -167,15 +166,20 @@ static size_t path_limit(const spec_request *r) {
 
 static uint32_t least(size_t a, size_t b) { return (uint32_t)(a < b ? a : b); }
 
+int specp_take_args(spec_propose_args *full, const spec_propose_args *given) {
+    memset(full, 0, sizeof *full);
+    int err = specp_take_struct(full, sizeof *full, offsetof(spec_propose_args, min_prob), given);
+    if (err) return err;
+    full->size = sizeof *full;
+    return full->min_prob >= 0 && full->min_prob <= 1 ? SPEC_OK : SPEC_ERR_INVALID;
+}
+
 /* Makes complete arguments of what the caller gave: budget and depth are set,
  * and budget is 0 where nothing may be drafted. */
 static int set_args(const spec_request *r, const spec_propose_args *given, const spec_tree *tree,
                     spec_propose_args *full) {
-    memset(full, 0, sizeof *full);
-    int err = take_struct(full, sizeof *full, offsetof(spec_propose_args, min_prob), given);
+    int err = specp_take_args(full, given);
     if (err) return err;
-    if (!(full->min_prob >= 0 && full->min_prob <= 1)) return SPEC_ERR_INVALID;
-    full->size = sizeof *full;
     uint32_t room = least(tree->cap, SPEC_TREE_MAX_NODES);
     full->budget = full->budget ? least(full->budget, room) : room;
     size_t depth = full->max_depth ? full->max_depth : full->budget;
@@ -311,7 +315,7 @@ static int check_outcome(const spec_outcome *o) {
 int spec_request_observe(spec_request *r, const spec_outcome *outcome) {
     spec_outcome full = {0};
     if (!r || !outcome) return SPEC_ERR_INVALID;
-    int err = take_struct(&full, sizeof full, sizeof(spec_outcome), outcome);
+    int err = specp_take_struct(&full, sizeof full, sizeof(spec_outcome), outcome);
     if (!err) err = check_outcome(&full);
     if (err) return err;
     full.size = sizeof full;

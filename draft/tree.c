@@ -179,17 +179,14 @@ void specp_tree_keep_best(spec_tree *t, uint32_t max_nodes, uint32_t max_depth) 
     for (uint32_t i = 0; i < t->n; i++) t->score += t->prob[i];
 }
 
-void specp_tree_prune(spec_tree *t, float min_prob) {
+void specp_tree_keep(spec_tree *t, const uint8_t *keep) {
     int16_t place[SPEC_TREE_MAX_NODES]; /* by old index; -1 where the node goes */
-    float reach[SPEC_TREE_MAX_NODES];   /* its probability: its old place may be another's by now */
     uint32_t kept = 0, n = t->n < SPEC_TREE_MAX_NODES ? t->n : SPEC_TREE_MAX_NODES;
     for (uint32_t i = 0; i < n; i++) {
         int32_t parent = t->parent[i];
         if (parent >= (int32_t)i) return; /* not a tree: left to the verifier's complaint */
-        float value = t->q_row[i] < 0 ? t->prob[i] : parent < 0 ? 1.0f : reach[parent];
-        reach[i] = t->prob[i];
         place[i] = -1;
-        if (value < min_prob || (parent >= 0 && place[parent] < 0)) continue;
+        if (!keep[i] || (parent >= 0 && place[parent] < 0)) continue;
         place[i] = (int16_t)kept;
         move_node(t, kept++, i, parent < 0 ? -1 : place[parent]);
     }
@@ -197,6 +194,16 @@ void specp_tree_prune(spec_tree *t, float min_prob) {
     t->n = kept;
     t->score = 0;
     for (uint32_t i = 0; i < kept; i++) t->score += t->prob[i];
+}
+
+void specp_tree_prune(spec_tree *t, float min_prob) {
+    uint8_t keep[SPEC_TREE_MAX_NODES];
+    uint32_t n = t->n < SPEC_TREE_MAX_NODES ? t->n : SPEC_TREE_MAX_NODES;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t by = t->q_row[i] < 0 ? (int32_t)i : t->parent[i];
+        keep[i] = by < 0 || by > (int32_t)i || t->prob[by] >= min_prob;
+    }
+    specp_tree_keep(t, keep);
 }
 
 /* ---- outcomes -------------------------------------------------------------- */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Before the draft: what time is worth, who is asked, for how much. After it: the accounts.
+ *
+ *     goodput   = tokens / time, sums that fade         the price of time, in tokens
+ *     worth     = what drafts gained lately             ask where worth >= goodput * draft time
+ *     loss      + time beyond a plain pass - share of a plain pass - time of plain passes saved
+ *
+ *        loss  limit -----------------.-------   nothing is spent beyond
+ *              0     ---.---.---.--'`-------
+ *              -bank ----`-'-`-'-----------     gains beyond are forgotten
+ *
+ * Spending ends where the loss would exceed the limit, and goes on as the share of plain passes
+ * grows again. So the time lost against plain decoding is, from any moment on, at most that share
+ * of the time, and limit + bank (docs/POLICY.md).
+ */
+#include "policy_internal.h"
+
+#define LIMIT    8.0  /* plain passes */
+#define BANK     32.0 /* likewise */
+#define PATIENCE 8.0
+#define MEMORY   512.0 /* passes that the goodput remembers */
+#define MODEST   0.25f /* probabilities of nodes that pay may be stated so much too low */
+
+/* ---- what passes cost here --------------------------------------------- */
+
+int specp_policy_curve(spec_policy *p, size_t n, double context) {
+    size_t want = n * p->o.max_nodes + 1, key = (size_t)(context / 64);
+    if (p->n_curve >= want && p->key_batch == n && p->key_context == key) return SPEC_OK;
+    if (want > p->cap_curve) {
+        double *grown = specp_resize(&p->alloc, p->curve, p->cap_curve, want, sizeof *grown);
+        if (!grown) return SPEC_ERR_NOMEM;
+        p->curve = grown;
+        p->cap_curve = want;
+    }
+    for (size_t k = 0; k < want; k++)
+        p->curve[k] = specp_cost_time(&p->cost, n + k, (double)key * 64 + 32, (double)n);
+    p->n_curve = want;
+    p->key_batch = n;
+    p->key_context = key;
+    return SPEC_OK;
+}
+
+/* ---- the plan ------------------------------------------------------------- */
+
+static double draft_time(const spec_policy *p) { return p->draft.request + p->draft.node * p->nodes; }
+
+/* Whether a request's draft is worth its own time; if it seems not, whether to look again. */
+static bool asks(spec_policy *p, const spec_policy_request *r, specp_plan *plan) {
+    double time = draft_time(p);
+    if (time > plan->room) return false;
+    if (r->worth < plan->price * time) {
+        if (plan->probe || p->probe_credit < p->probe_patience * time) return false;
+        plan->probe = true;
+        p->probe_credit = 0;
+    }
+    plan->room -= time;
+    return true;
+}
+
+void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, specp_plan *plan) {
+    const double *curve = p->curve;
+    double plain = curve[0], least = curve[1] - curve[0];
+    if (p->time == 0) {
+        p->time = 8 * plain;
+        p->tokens = 8 * (double)n;
+    }
+    *plan = (specp_plan){.price = p->tokens / p->time, .room = LIMIT * plain - p->loss};
+    p->probe_credit += p->o.max_loss / 2 * plain;
+    for (size_t i = 0; i < n; i++)
+        if (asks(p, r[i], plan)) p->asked[plan->n_asked++] = i;
+    size_t most = plan->n_asked * p->o.max_nodes;
+    while (plan->most < most && curve[plan->most + 1] - plain <= plan->room) plan->most++;
+    for (size_t k = 2; k <= plan->most; k++) {
+        double step = curve[k] - curve[k - 1];
+        if (step < least) least = step;
+    }
+    double floor = plan->price * (least + p->draft.node) * (double)MODEST;
+    plan->min_prob = floor > 0 ? (floor < 1 ? (float)floor : 1) : 0;
+    if (!plan->most) plan->n_asked = 0;
+}
+
+/* ---- the accounts ---------------------------------------------------------- */
+
+void specp_policy_drafted(spec_policy *p, const specp_plan *plan, size_t nodes, double time) {
+    specp_draft_time *d = &p->draft;
+    double r = (double)plan->n_asked, n = (double)nodes, fade = 1 - 1.0 / 64;
+    double expected = d->request * r + d->node * n;
+    p->nodes += (n / r - p->nodes) / 16;
+    if (p->o.told_draft || !(p->o.unit_ns > 0)) return;
+    if (d->rr > 8 && time > 8 * expected) time = 8 * expected; /* something else was waited for */
+    d->rr = d->rr * fade + r * r;
+    d->rn = d->rn * fade + r * n;
+    d->nn = d->nn * fade + n * n;
+    d->rt = d->rt * fade + r * time;
+    d->nt = d->nt * fade + n * time;
+    double det = d->rr * d->nn - d->rn * d->rn;
+    d->node = det > 1e-6 * d->rr * d->nn ? (d->rr * d->nt - d->rn * d->rt) / det : 0;
+    if (d->node < 0) d->node = 0;
+    d->request = (d->rt - d->node * d->rn) / d->rr;
+    if (d->request >= 0) return;
+    d->request = 0;
+    d->node = d->nt / d->nn;
+}
+
+void specp_policy_spent(spec_policy *p, size_t kept, double draft) {
+    double plain = p->curve[0], time = p->curve[kept] + draft, fade = 1 - 1 / MEMORY;
+    p->tokens *= fade;
+    p->time = p->time * fade + time;
+    p->loss += time - plain - p->o.max_loss * plain;
+    if (p->loss < -BANK * plain) p->loss = -BANK * plain;
+    p->modelled = p->curve[kept];
+}
+
+/* What a request's draft has gained. */
+void specp_policy_worth(spec_policy *p, spec_policy_request *r, const specp_plan *plan, double gain) {
+    r->worth += (gain - r->worth) * (plan->probe ? 0.25 : 1.0 / 16);
+    p->worth += (gain - p->worth) / 64;
+    if (!plan->probe) return;
+    if (gain >= plan->price * draft_time(p))
+        p->probe_patience = 1;
+    else if (p->probe_patience < PATIENCE)
+        p->probe_patience *= 2;
+}
