@@ -105,7 +105,9 @@ static void lines(json_t *report, json_t *run, const struct kind *k, FILE *out) 
     size_t i;
     json_t *item;
     if (!*k->path) line(report, run, run, k, out);
-    json_array_foreach(*k->path ? report_dig(run, k->path) : NULL, i, item) line(report, run, item, k, out);
+    json_array_foreach(*k->path ? report_dig(run, k->path) : NULL, i, item) {
+        line(report, run, item, k, out);
+    }
 }
 
 void report_list(json_t *const *report, size_t n, size_t what, FILE *out) {
@@ -117,6 +119,6 @@ void report_list(json_t *const *report, size_t n, size_t what, FILE *out) {
     for (size_t r = 0; r < n; r++) {
         size_t i;
         json_t *run;
-        json_array_foreach(json_object_get(report[r], "runs"), i, run) lines(report[r], run, k, out);
+        json_array_foreach(json_object_get(report[r], "runs"), i, run) { lines(report[r], run, k, out); }
     }
 }

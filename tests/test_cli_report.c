@@ -147,26 +147,29 @@ static void test_study(void **state) {
     cli_result r =
         cli_run("--version >@/list; mkdir @/traces; cp @/good.jsonl @/traces/2.jsonl; "
                 "cp @/other.jsonl @/traces/3.jsonl; cp @/ask.jsonl @/traces; "
-                "BUDGETS='4 2' FLOORS='0 0.5' TUNE=4 bench/study.sh @/study @/traces 'named oracle:len=%s'");
+                "BUDGETS='16 2' FLOORS='0 0.5' TUNE=4 bench/study.sh @/study @/traces 'named oracle:len=%s'");
     if (r.code) fail_msg("%s", r.err);
     assert_null(strstr(r.err, "ask"));
     cli_release(&r);
     char *tables = support_read_file(cli_at("study/tables.md"), NULL);
-    cli_has(tables, "| drafter | 2 | 4 |\n");
+    cli_has(tables, "| drafter | 2 | 16 |\n");
     cli_has(tables, "| none | 1.00 | 1.00 |\n");
     cli_has(tables, "| named | 2.58 | 2.83 |\n"); /* sqrt(10/4 16/6), sqrt(10/4 16/5) */
     cli_has(tables, "| named | 1.8 | 2.2 |\n");   /* (7/4 + 11/6) / 2, (7/4 + 13/5) / 2 nodes */
     cli_has(tables, "| arctic | 1.000 | 1.000 |\n");
     cli_has(tables, "over the reference at its best settings");
     cli_has(tables, "| *geometric mean* | 1.00 | ");
-    cli_has(tables, "## Tokens per step (95%), 4 nodes\n");
-    cli_has(tables, "## Top-1 by match length, 4 nodes");
+    cli_has(tables, "## Tokens per step (95%), 16 nodes\n");
+    cli_has(tables, "## Top-1 by match length, 16 nodes");
     assert_null(strstr(tables, "nan"));
     free(tables);
     char *runs = support_read_file(cli_at("study/runs.tsv"), NULL);
-    cli_has(runs, "\nnamed\t2\toracle:len=2\t4\t");
+    cli_has(runs, "\nnamed\t2\toracle:len=2\t16\t");
     cli_has(runs, "\nnamed\t3\toracle:len=3\t2\t");
     free(runs);
+    char *sweep = support_read_file(cli_at("study/sweep.tsv"), NULL);
+    cli_has(sweep, "\nsuffix\t2\tsuffix:min_prob=0,nodes=64\t64\t0.5\t");
+    free(sweep);
     r = cli_run("--version >@/list; bench/study.sh @/study2 @/nowhere");
     assert_int_equal(r.code, 2);
     cli_has(r.err, "there is no folder '");
