@@ -120,29 +120,19 @@ function head(first, titles, n,    i) {
     for (i = 1; i <= n; i++) printf "---:|"
     printf "\n"
 }
-# Rows by file: cells come from cell(what, column, file); means of value(what, column, file).
-function by_file(what, titles, n, lowest,    i, c, w, x, sum, least) {
+# Rows by file: cells come from cell(what, column, file), means of value(what, column, file). last: "" for
+# no means, "mean", or "lowest" for both.
+function by_file(what, titles, n, last,    i, c, w) {
     head("file", titles, n)
     for (i = 1; i <= n_files + n_late; i++) {
-        if (i == n_files + 1) means(what, n, lowest)
         w = i <= n_files ? file[i] : late[i - n_files]
         printf "| %s |", w
         for (c = 1; c <= n; c++) printf " %s |", cell(what, c, w)
         printf "\n"
-    }
-    if (!n_late) means(what, n, lowest)
-}
-# Rows by file without means.
-function by_file_plain(what,    i, c, w) {
-    head("file", names, n_names)
-    for (i = 1; i <= n_files + n_late; i++) {
-        w = i <= n_files ? file[i] : late[i - n_files]
-        printf "| %s |", w
-        for (c = 1; c <= n_names; c++) printf " %s |", cell(what, c, w)
-        printf "\n"
+        if (i == n_files && last != "") means(what, n, last)
     }
 }
-function means(what, n, lowest,    c, i, x, count, sum, least) {
+function means(what, n, last,    c, i, x, count, sum, least) {
     printf "| *geometric mean* |"
     for (c = 1; c <= n; c++) {
         count = sum = 0; least[c] = "-"
@@ -155,18 +145,17 @@ function means(what, n, lowest,    c, i, x, count, sum, least) {
         printf " %s |", count ? show(what, exp(sum / count)) : "-"
     }
     printf "\n"
-    if (!lowest) return
+    if (last == "mean") return
     printf "| *lowest* |"
     for (c = 1; c <= n; c++) printf " %s |", least[c] == "-" ? "-" : show(what, least[c])
     printf "\n"
 }
 
-function value(what, c, w,    k) {
+function value(what, c, w) {
     if (what == "tokens") return tps[names[c], w, now]
     if (what == "ratio") return over(ours, w, budget[c], tps[plain, w, budget[c]])
     if (what == "tuned") return over(ours, w, tuned[c], best[w, tuned[c]])
     if (what == "limit") return share[now, w, budget[c]]
-    if (what == "ece") return "-"
     if (what == "equal") return ratio(at(ours, w, equal[c]), at(plain, w, equal[c]))
     return "-"
 }
@@ -247,7 +236,7 @@ function option(spec, key) {
 }
 
 # Top-1 and share of the steps, by the length of the match; drafters that match something.
-function matches(b,    i, m, k, titles, n, who) {
+function matches(b,    i, m, k, n, titles, who) {
     for (i = 1; i <= n_names; i++) {
         for (m = 2; m <= n_matches && !match_hits[names[i], b, match_from[m]]; m++);
         if (m <= n_matches) { titles[++n] = names[i] ", top-1 %"; who[n] = names[i]; titles[++n] = "% of steps" }
@@ -307,15 +296,14 @@ function reliability(b,    i, k, m, to) {
     close(to)
 }
 
-function sort_budgets(    i, j, t) {
-    for (i = 2; i <= n_budgets; i++)
-        for (j = i; j > 1 && budget[j] < budget[j - 1]; j--) {
-            t = budget[j]; budget[j] = budget[j - 1]; budget[j - 1] = t
-        }
+function sort_numbers(a, n,    i, j, t) {
+    for (i = 2; i <= n; i++)
+        for (j = i; j > 1 && a[j] < a[j - 1]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
 }
 
 END {
-    sort_budgets()
+    sort_numbers(budget, n_budgets)
+    sort_numbers(tuned, n_tuned)
     main = 32
     if (!(main in seen_budget)) main = budget[n_budgets]
     print "## Tokens per step: geometric means over " n_files " files, by nodes a step at most"
@@ -327,32 +315,32 @@ END {
     print "\nShare of the limit of copying, %:"
     by_drafter("limit", 1, 100)
     print "\n## " ours " over the reference at its defaults, by nodes a step at most"
-    by_file("ratio", budget, n_budgets, 1)
+    by_file("ratio", budget, n_budgets, "lowest")
     if (n_tuned) {
         print "\n## " ours " over the reference at its best settings for each file and size"
-        by_file("tuned", tuned, n_tuned, 1)
+        by_file("tuned", tuned, n_tuned, "lowest")
         print "\nThe best of 120 settings:"
         settings()
     }
     n_equal = split("1 2 4 8 16", equal, " ")
     print "\n## " ours " / the reference at equal mean nodes a step, at the best settings of each"
-    by_file("equal", equal, n_equal, 1)
+    by_file("equal", equal, n_equal, "lowest")
     for (i = 1; i <= n_budgets; i++) {
         now = budget[i]
         print "\n## Tokens per step (95%), " now " nodes"
-        by_file("tokens", names, n_names, 0)
+        by_file("tokens", names, n_names, "mean")
     }
     for (j = 1; j <= n_names; j++) {
         now = names[j]
         if (now == "none") continue
         print "\n## " now ": mean nodes a step, share of the limit of copying"
-        by_file("limit", budget, n_budgets, 0)
+        by_file("limit", budget, n_budgets, "mean")
     }
     print "\n## Expected calibration error (bias), percentage points, all files' nodes together"
     ece_by_drafter()
     now = main
     print "\nBy file, " main " nodes:"
-    by_file_plain("ece")
+    by_file("ece", names, n_names, "")
     print "\n## Top-1 by match length, " main " nodes, all files together"
     matches(main)
     join_files()
