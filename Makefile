@@ -125,6 +125,7 @@ endif
 ifeq ($(VARIANT),plain)
 $(OBJ)/verify/tensor/ops_%.o: OPT := -O3
 $(OBJ)/draft/train/%.o: OPT := -O3
+$(OBJ)/draft/mix_model.o: OPT := -O3
 endif
 
 # ---- targets --------------------------------------------------------------

@@ -137,6 +137,7 @@ specp_open_fn specp_pld_open;                     /* pld.c */
 specp_open_fn specp_ngram_cache_open;             /* ngram_cache.c */
 specp_open_fn specp_ngram_mod_open;               /* ngram_mod.c */
 specp_open_fn specp_recycle_open;                 /* recycle.c */
+specp_open_fn specp_mix_open;                     /* mix.c */
 specp_open_env_fn specp_medusa_open;              /* heads/medusa.c */
 specp_open_env_fn specp_eagle3_drafter_open;      /* heads/eagle3.c */
 specp_open_env_fn specp_model_open;               /* heads/model.c */
@@ -152,7 +153,7 @@ int specp_no_target(const char *name, spec_message *why);
 /* Lines for spec_drafter_help(); each lies with its option table. */
 extern const char specp_none_help[], specp_oracle_help[], specp_random_help[];
 extern const char specp_suffix_help[], specp_pld_help[], specp_ngram_cache_help[], specp_ngram_mod_help[];
-extern const char specp_recycle_help[];
+extern const char specp_recycle_help[], specp_mix_help[];
 extern const char specp_eagle3_help[], specp_medusa_help[];
 extern const char specp_model_help[];
 extern const char specp_union_help[], specp_cascade_help[];

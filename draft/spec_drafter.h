@@ -163,6 +163,7 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
  *   pld       prompt lookup decoding: what followed the last n tokens earlier
  *   ngram-cache   n-gram counts, longest first
  *   ngram-mod     one hash table from n tokens to the next
+ *   mix       all suffix matches, weighed by a model that learns
  *   recycle       Token Recycling: what the target said after each token last time
  *   medusa        medusa:FILE: Medusa heads on the target's last hidden state
  *   eagle3        eagle3:FILE: an EAGLE-3 head on the target's hidden states

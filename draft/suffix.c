@@ -15,14 +15,11 @@
 
 /* ---- requests --------------------------------------------------------- */
 
-static void request_free(suffix_drafter *d, suffix_request *r) {
-    const size_t nodes = (size_t)d->options.nodes;
+void specp_suffix_release(suffix_drafter *d, suffix_request *r) {
+    specp_suffix_leave(d, r);
     spec_index_free(r->own);
     specp_text_release(&r->tail, &d->shell.alloc);
     specp_text_release(&r->pending, &d->shell.alloc);
-    specp_release(&d->shell.alloc, r->heap, 2 * nodes, sizeof *r->heap);
-    spec_tree_release(&r->trial, &d->shell.alloc);
-    specp_release(&d->shell.alloc, r, 1, sizeof *r);
 }
 
 static int make_own(suffix_drafter *d, suffix_request *r, const spec_request_info *info) {
@@ -54,16 +51,53 @@ static int take_prompt(suffix_drafter *d, suffix_request *r, const spec_token *p
     return SPEC_OK;
 }
 
+int specp_suffix_init(suffix_drafter *d, suffix_request *r, const spec_request_info *info) {
+    int err = make_own(d, r, info);
+    if (!err) err = take_prompt(d, r, info->prompt, info->n_prompt);
+    if (!err) err = specp_suffix_join(d, r, info->tenant);
+    return err;
+}
+
+int specp_suffix_reserve(suffix_drafter *d, suffix_request *r, size_t n) {
+    int err = tail_reserve(d, r, n);
+    if (!err && r->shared && !r->to.gone) err = specp_text_reserve(&r->pending, n, &d->shell.alloc);
+    return err;
+}
+
+int specp_suffix_add(suffix_request *r, const spec_token *tok, size_t n) {
+    int err = r->own ? spec_index_append(r->own, r->own_seq, tok, n) : SPEC_OK;
+    if (err) return err;
+    specp_text_add(&r->tail, tok, n);
+    r->n_text += n;
+    r->n_response += n;
+    if (r->shared && !r->to.gone) specp_text_add(&r->pending, tok, n);
+    return SPEC_OK;
+}
+
+void specp_suffix_take_back(suffix_request *r, size_t n) {
+    if (r->own) (void)spec_index_truncate(r->own, r->own_seq, n);
+    r->tail.n -= n;
+    r->n_text -= n;
+    r->n_response -= n;
+    if (r->shared && !r->to.gone) r->pending.n -= n;
+}
+
+static void request_free(suffix_drafter *d, suffix_request *r) {
+    const size_t nodes = (size_t)d->options.nodes;
+    specp_suffix_release(d, r);
+    specp_release(&d->shell.alloc, r->heap, 2 * nodes, sizeof *r->heap);
+    spec_tree_release(&r->trial, &d->shell.alloc);
+    specp_release(&d->shell.alloc, r, 1, sizeof *r);
+}
+
 static int suffix_begin(void *self, const spec_request_info *info, void **state) {
     suffix_drafter *d = self;
     const size_t nodes = (size_t)d->options.nodes;
     suffix_request *r = specp_calloc(&d->shell.alloc, 1, sizeof *r);
     if (!r) return SPEC_ERR_NOMEM;
-    int err = make_own(d, r, info);
-    if (!err) err = take_prompt(d, r, info->prompt, info->n_prompt);
-    if (!err) err = spec_tree_init(&r->trial, (uint32_t)nodes, 0, 0, &d->shell.alloc);
+    int err = spec_tree_init(&r->trial, (uint32_t)nodes, 0, 0, &d->shell.alloc);
     if (!err && !(r->heap = specp_alloc(&d->shell.alloc, 2 * nodes, sizeof *r->heap))) err = SPEC_ERR_NOMEM;
-    if (!err) err = specp_suffix_join(d, r, info->tenant);
+    if (!err) err = specp_suffix_init(d, r, info);
     if (err) {
         request_free(d, r);
         return err;
@@ -74,40 +108,30 @@ static int suffix_begin(void *self, const spec_request_info *info, void **state)
 
 static int suffix_observe(void *self, void *state, const spec_outcome *o) {
     suffix_drafter *d = self;
-    suffix_request *r = state;
-    bool teach = r->shared && !r->to.gone;
-    int err = tail_reserve(d, r, o->n_committed);
-    if (!err && teach) err = specp_text_reserve(&r->pending, o->n_committed, &d->shell.alloc);
-    if (!err && r->own) err = spec_index_append(r->own, r->own_seq, o->committed, o->n_committed);
-    if (err) return err;
-    specp_text_add(&r->tail, o->committed, o->n_committed);
-    r->n_text += o->n_committed;
-    r->n_response += o->n_committed;
-    if (!teach) return SPEC_OK;
-    specp_text_add(&r->pending, o->committed, o->n_committed);
-    if (!d->options.at_end) specp_suffix_teach(d, r, false);
-    return SPEC_OK;
+    int err = specp_suffix_reserve(d, state, o->n_committed);
+    if (!err) err = specp_suffix_add(state, o->committed, o->n_committed);
+    if (!err && !d->options.at_end) specp_suffix_teach(d, state, false);
+    return err;
 }
 
-static void suffix_end(void *self, void *state) {
-    suffix_drafter *d = self;
-    specp_suffix_leave(d, state);
-    request_free(d, state);
-}
+static void suffix_end(void *self, void *state) { request_free(self, state); }
 
 /* ---- the drafter ------------------------------------------------------ */
 
-static void suffix_stats(void *self, spec_drafter_stats *out) {
+void specp_suffix_stats(void *self, spec_drafter_stats *out) {
     suffix_drafter *d = self;
     specp_suffix_shared_stats(d, out);
     specp_shell_stats(d, out);
 }
 
-static void suffix_free(void *self) {
-    suffix_drafter *d = self;
+void specp_suffix_close(suffix_drafter *d) {
     specp_tenants_destroy(&d->tenants);
     spec_index_free(d->corpus);
-    specp_shell_free(d);
+}
+
+static void suffix_free(void *self) {
+    specp_suffix_close(self);
+    specp_shell_free(self);
 }
 
 static int load_corpus(suffix_drafter *d, spec_message *why) {
@@ -136,7 +160,7 @@ static int make_tenants(suffix_drafter *d, spec_message *why) {
     d->tenants = (specp_tenants){&d->shell, specp_suffix_make, specp_suffix_drop, o->cross_tenant,
                                  .max = (size_t)o->tenants};
     int err = specp_tenants_init(&d->tenants);
-    return err ? specp_fail(why, err, "drafter suffix: %s", spec_strerror(err)) : SPEC_OK;
+    return err ? specp_fail(why, err, "drafter %s: %s", d->name, spec_strerror(err)) : SPEC_OK;
 }
 
 static const spec_drafter_ops suffix_ops = {
@@ -147,9 +171,16 @@ static const spec_drafter_ops suffix_ops = {
     .observe = suffix_observe,
     .end = suffix_end,
     .save = specp_suffix_save,
-    .stats = suffix_stats,
+    .stats = specp_suffix_stats,
     .free = suffix_free,
 };
+
+int specp_suffix_prepare(suffix_drafter *d, spec_message *why) {
+    int err = load_corpus(d, why);
+    if (!err) err = make_tenants(d, why);
+    d->longest = specp_suffix_longest(&d->options);
+    return err;
+}
 
 int specp_suffix_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
                       spec_message *why) {
@@ -158,13 +189,12 @@ int specp_suffix_open(spec_drafter **out, const char *options, const spec_alloca
     if (err) return err;
     suffix_drafter *d = specp_shell_new(sizeof *d, alloc);
     if (!d) return specp_drafter_of(out, &suffix_ops, NULL, alloc, why);
+    d->name = "suffix";
     d->options = o;
-    err = load_corpus(d, why);
-    if (!err) err = make_tenants(d, why);
+    err = specp_suffix_prepare(d, why);
     if (err) {
         suffix_free(d);
         return err;
     }
-    d->longest = specp_suffix_longest(&d->options);
     return specp_drafter_of(out, &suffix_ops, d, alloc, why);
 }

@@ -7,6 +7,7 @@
 #define DRAFT_SUFFIX_INTERNAL_H
 
 #include "draft_internal.h"
+#include "mix_model.h"
 #include "shared.h"
 #include "suffix_expand.h"
 #include "text.h"
@@ -19,6 +20,8 @@ typedef struct suffix_options {
     bool own, shared, at_end, cross_tenant, trust;
     int evict;
     char corpus[1024];
+    char priors[1024]; /* of the drafter mix, with `sure` */
+    int64_t sure;
 } suffix_options;
 
 /* A response's place in the shared index. */
@@ -49,6 +52,7 @@ typedef struct knowledge {
     pthread_mutex_t backlog_lock;
     leftover *backlog, **backlog_end; /* queue */
     atomic_uint saving;               /* saves that hold `lock` or ask for it */
+    mix_state *mix;                   /* what the drafter mix has learnt; or NULL. Under `lock` */
 } knowledge;
 
 typedef struct suffix_drafter {
@@ -56,8 +60,10 @@ typedef struct suffix_drafter {
     suffix_options options;
     uint32_t longest; /* match looked for */
     specp_tenants tenants;
-    spec_index *corpus; /* as loaded when the drafter was opened; goes to the first tenant */
-    uint64_t corpus_id; /* its snapshot_id */
+    spec_index *corpus;   /* as loaded when the drafter was opened; goes to the first tenant */
+    uint64_t corpus_id;   /* its snapshot_id */
+    const char *name;     /* "suffix" or that of the drafter built on it, for messages */
+    const mix_state *mix; /* what a tenant's begins with; or NULL */
 } suffix_drafter;
 
 typedef struct suffix_request {
@@ -83,9 +89,29 @@ typedef struct suffix_request {
 /* ---- suffix_options.c -------------------------------------------------- */
 
 int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why);
+int specp_mix_parse(suffix_options *o, const char *text, spec_message *why);
 
 /* The longest match looked for, by `context`, `depth` and `nodes`. */
 uint32_t specp_suffix_longest(const suffix_options *o);
+
+/* ---- suffix.c: for drafters built on this one, whose structs begin with these ---- */
+
+/* Loads the corpus and makes the place for tenants, by d->options. On failure specp_suffix_close. */
+int specp_suffix_prepare(suffix_drafter *d, spec_message *why);
+void specp_suffix_close(suffix_drafter *d);
+void specp_suffix_stats(void *self, spec_drafter_stats *out);
+
+/* A request's indexes and text. r is all zeros; on failure, as after use, specp_suffix_release. */
+int specp_suffix_init(suffix_drafter *d, suffix_request *r, const spec_request_info *info);
+void specp_suffix_release(suffix_drafter *d, suffix_request *r);
+
+/* Makes room for n committed tokens; then adding them fails only where the request's own
+ * index does, and then nothing has changed. They are taught by specp_suffix_teach. */
+int specp_suffix_reserve(suffix_drafter *d, suffix_request *r, size_t n);
+int specp_suffix_add(suffix_request *r, const spec_token *tok, size_t n);
+/* Takes back the last n tokens added, none of which has been taught and all of which were
+ * reserved for at once. */
+void specp_suffix_take_back(suffix_request *r, size_t n);
 
 /* ---- suffix_shared.c --------------------------------------------------- */
 
@@ -101,6 +127,10 @@ void specp_suffix_shared_stats(suffix_drafter *d, spec_drafter_stats *out);
 
 /* Appends r->pending to the shared index, unless others are at it: then later. */
 void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool ending);
+
+/* The locks for writing, if nobody is at them. */
+bool specp_suffix_write_try(knowledge *k);
+void specp_suffix_write_end(knowledge *k);
 
 /* spec_drafter_ops.save */
 int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_message *why);

@@ -10,6 +10,7 @@
  */
 #include <stddef.h>
 
+#include "mix_tree.h"
 #include "suffix_internal.h"
 
 const char specp_suffix_help[] =
@@ -43,6 +44,8 @@ const char specp_suffix_help[] =
     "  cross_tenant=0|1   1 = all tenants share (default 0)\n"
     "  corpus=FILE     start the shared index from a snapshot (specbench corpus)\n"
     "  trust=0|1       do not verify the snapshot's checksums (default 0)\n";
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 enum { PRESET_DEFAULT, PRESET_ARCTIC, PRESET_COREML };
 
@@ -86,6 +89,15 @@ static const specp_option table[] = {
     {.key = "trust", .type = SPECP_OPT_BOOL, .offset = AT(trust)},
 };
 
+/* Of the drafter mix. */
+static const specp_option mix_table[] = {
+    {.key = "priors",
+     .type = SPECP_OPT_TEXT,
+     .offset = AT(priors),
+     .size = sizeof(((suffix_options *)0)->priors)},
+    {.key = "sure", .type = SPECP_OPT_INT, .offset = AT(sure), .min = 0, .max = 1000},
+};
+
 static words preset_values(int preset) {
     words w = {.o = {.preset = preset,
                      .depth = 64,
@@ -122,8 +134,13 @@ uint32_t specp_suffix_longest(const suffix_options *o) {
     return (uint32_t)longest;
 }
 
+static int check(const char *drafter, const suffix_options *o, spec_message *why) {
+    if (o->shared || !o->corpus[0]) return SPEC_OK;
+    return specp_fail(why, SPEC_ERR_INVALID, "drafter %s: corpus=%s needs shared=1", drafter, o->corpus);
+}
+
 int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why) {
-    const size_t n = sizeof table / sizeof table[0];
+    const size_t n = COUNT(table);
     words w = preset_values(PRESET_DEFAULT);
     int err = specp_options_parse("suffix", text, table, n, &w, why);
     if (err) return err;
@@ -133,7 +150,28 @@ int specp_suffix_parse(suffix_options *o, const char *text, spec_message *why) {
     *o = w.o;
     o->at_end = w.learn;
     o->lowest = w.tie;
-    if (!o->shared && o->corpus[0])
-        return specp_fail(why, SPEC_ERR_INVALID, "drafter suffix: corpus=%s needs shared=1", o->corpus);
-    return SPEC_OK;
+    return check("suffix", o, why);
+}
+
+/* The options that the drafter mix has: those that do not say how one match is continued. */
+int specp_mix_parse(suffix_options *o, const char *text, spec_message *why) {
+    static const char *const keys[] = {"nodes",        "min_prob",  "depth",        "own",   "shared",
+                                       "learn",        "memory_mb", "max_requests", "evict", "tenants",
+                                       "cross_tenant", "corpus",    "trust"};
+    specp_option mine[COUNT(keys) + COUNT(mix_table)];
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT(keys); i++)
+        for (size_t j = 0; j < COUNT(table); j++)
+            if (strcmp(keys[i], table[j].key) == 0) mine[n++] = table[j];
+    mine[0].max = MIX_MAX_NODES;
+    for (size_t i = 0; i < COUNT(mix_table); i++) mine[n++] = mix_table[i];
+    words w = preset_values(PRESET_DEFAULT);
+    w.o.nodes = 64;
+    w.o.sure = 30;
+    w.o.min_prob = 0.001;
+    int err = specp_options_parse("mix", text, mine, n, &w, why);
+    if (err) return err;
+    *o = w.o;
+    o->at_end = w.learn;
+    return check("mix", o, why);
 }

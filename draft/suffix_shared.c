@@ -70,6 +70,8 @@ int specp_suffix_make(void *user, void **out) {
     int err = open_index(d, &k->index);
     if (err) goto fail;
     err = SPEC_ERR_NOMEM;
+    if (d->mix && !(k->mix = specp_alloc(&d->shell.alloc, 1, sizeof *k->mix))) goto fail;
+    if (d->mix) *k->mix = *d->mix;
     if (specp_rwlock_init(&k->lock)) goto fail;
     if (pthread_mutex_init(&k->gate, NULL)) goto fail_gate;
     if (pthread_mutex_init(&k->backlog_lock, NULL)) goto fail_backlog;
@@ -82,6 +84,7 @@ fail_gate:
     pthread_rwlock_destroy(&k->lock);
 fail:
     spec_index_free(k->index);
+    specp_release(&d->shell.alloc, k->mix, 1, sizeof *k->mix);
     specp_release(&d->shell.alloc, k, 1, sizeof *k);
     return err;
 }
@@ -99,6 +102,7 @@ void specp_suffix_drop(void *user, void *knowledge_) {
         leftover_free(d, l);
     }
     spec_index_free(k->index);
+    specp_release(&d->shell.alloc, k->mix, 1, sizeof *k->mix);
     pthread_rwlock_destroy(&k->lock);
     pthread_mutex_destroy(&k->gate);
     pthread_mutex_destroy(&k->backlog_lock);
@@ -107,7 +111,7 @@ void specp_suffix_drop(void *user, void *knowledge_) {
 
 /* ---- writing ---------------------------------------------------------- */
 
-static bool write_try(knowledge *k) {
+bool specp_suffix_write_try(knowledge *k) {
     if (pthread_mutex_trylock(&k->gate)) return false;
     if (!pthread_rwlock_trywrlock(&k->lock)) return true;
     pthread_mutex_unlock(&k->gate);
@@ -117,7 +121,7 @@ static bool write_try(knowledge *k) {
 /* The same, but waits for the proposals that are being made, unless a save is
  * among the readers: otherwise those who only try might never get in. */
 static bool write_press(suffix_drafter *d, knowledge *k) {
-    if (write_try(k)) return true;
+    if (specp_suffix_write_try(k)) return true;
     if (pthread_mutex_trylock(&k->gate)) return false; /* somebody is writing */
     bool saving = atomic_load_explicit(&k->saving, memory_order_acquire) > 0;
     if (saving)
@@ -127,7 +131,7 @@ static bool write_press(suffix_drafter *d, knowledge *k) {
     return !saving;
 }
 
-static void write_end(knowledge *k) {
+void specp_suffix_write_end(knowledge *k) {
     pthread_rwlock_unlock(&k->lock);
     pthread_mutex_unlock(&k->gate);
 }
@@ -205,12 +209,12 @@ void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool ending) {
     size_t done = 0;
     while (done < p->n && !r->to.gone) {
         bool press = ending || p->n - done >= SLICE;
-        if (!(press ? write_press(d, r->shared) : write_try(r->shared))) break;
+        if (!(press ? write_press(d, r->shared) : specp_suffix_write_try(r->shared))) break;
         size_t n = p->n - done < SLICE ? p->n - done : SLICE;
         work_off(d, r->shared);
         shed(d, r->shared);
         append_slice(r->shared, &r->to, p->tok + done, n);
-        write_end(r->shared);
+        specp_suffix_write_end(r->shared);
         done += n;
     }
     if (r->to.gone) done = p->n;
@@ -222,13 +226,13 @@ void specp_suffix_teach(suffix_drafter *d, suffix_request *r, bool ending) {
 
 /* With a limit on requests the place is taken at once, and room made for it. */
 static int take_place(suffix_drafter *d, suffix_request *r) {
-    if (d->options.max_requests < 0 || !write_try(r->shared)) return SPEC_OK;
+    if (d->options.max_requests < 0 || !specp_suffix_write_try(r->shared)) return SPEC_OK;
     int err = spec_index_begin(r->shared->index, &r->to.seq);
     bool more = !err && shed(d, r->shared);
-    write_end(r->shared);
-    while (more && write_try(r->shared)) { /* others may come in between */
+    specp_suffix_write_end(r->shared);
+    while (more && specp_suffix_write_try(r->shared)) { /* others may come in between */
         more = shed(d, r->shared);
-        write_end(r->shared);
+        specp_suffix_write_end(r->shared);
     }
     return err;
 }
@@ -299,20 +303,33 @@ spec_locus specp_suffix_shared_match(suffix_drafter *d, suffix_request *r) {
 
 /* ---- snapshots -------------------------------------------------------- */
 
+/* The index and, of the drafter mix, what it has learnt. */
+static int save_knowledge(suffix_drafter *d, const knowledge *k, const char *path, spec_message *why) {
+    if (!k->mix) return spec_index_save(k->index, path, why);
+    const size_t n = specp_mix_state_bytes();
+    unsigned char *state = specp_alloc(&d->shell.alloc, n, 1);
+    if (!state) return specp_fail(why, SPEC_ERR_NOMEM, "%s: out of memory", path);
+    specp_mix_state_write(k->mix, state);
+    int err = spec_index_save_with(k->index, path, state, n, why);
+    specp_release(&d->shell.alloc, state, n, 1);
+    return err;
+}
+
 int specp_suffix_save(void *self, uint64_t tenant, const char *path, spec_message *why) {
     suffix_drafter *d = self;
     void *k_ = NULL;
     if (!d->options.shared)
-        return specp_fail(why, SPEC_ERR_STATE, "drafter suffix: shared=0, nothing to save");
+        return specp_fail(why, SPEC_ERR_STATE, "drafter %s: shared=0, nothing to save", d->name);
     int err = specp_tenants_look_up(&d->tenants, tenant, &k_);
     if (err)
-        return specp_fail(why, err, "drafter suffix: no knowledge of this tenant: %s", spec_strerror(err));
+        return specp_fail(why, err, "drafter %s: no knowledge of this tenant: %s", d->name,
+                          spec_strerror(err));
     knowledge *k = k_;
     atomic_fetch_add_explicit(&k->saving, 1, memory_order_acq_rel);
     specp_lock(&k->gate, &d->shell.wait); /* no writer that has not seen the save stands before the lock */
     specp_read_lock(&k->lock, &d->shell.wait);
     pthread_mutex_unlock(&k->gate);
-    err = spec_index_save(k->index, path, why);
+    err = save_knowledge(d, k, path, why);
     pthread_rwlock_unlock(&k->lock);
     atomic_fetch_sub_explicit(&k->saving, 1, memory_order_acq_rel);
     specp_tenants_release(&d->tenants, k);

@@ -62,6 +62,7 @@
 
 #include <stdatomic.h>
 
+#include "chain.h"
 #include "spec_index.h"
 #include "specp.h"
 
@@ -92,11 +93,7 @@ typedef struct chunk {
 
 /* ---- classes ---------------------------------------------------------- */
 
-typedef struct edge {
-    spec_token token;
-    uint32_t to;    /* ref */
-    uint32_t count; /* that of the target; edges stand by decreasing count */
-} edge;
+typedef specp_branch edge; /* `to` is a ref; edges stand by decreasing count */
 
 /* Where a state keeps its edges: `one` (INLINE), a block of the edge pool
  * (block kinds 1..), or a hub: an array of its own with a hash. */

@@ -80,6 +80,47 @@ spec_locus spec_index_suffix(const spec_index *x, spec_locus at) {
     return locus(x, ref, state_at(x, ref)->len);
 }
 
+static void fill_class(const spec_index *x, uint32_t ref, specp_class *c) {
+    if (!(ref & SINGLE)) {
+        c->branch = state_edges(x, state_at(x, ref), &c->n);
+        return;
+    }
+    c->branch = &c->only;
+    c->n = single_edge(x, ref, &c->only);
+}
+
+size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, size_t cap, specp_class *out) {
+    size_t n = 0;
+    if (at.len >= x->depth) at = spec_index_shorten(x, at, x->depth - 1);
+    for (; at.count && at.len > 0; at = spec_index_suffix(x, at)) {
+        specp_class *c = &out[n];
+        c->at = at;
+        c->at.count -= at.len <= n_own;
+        if (!c->at.count) continue;
+        fill_class(x, at.state, c);
+        if (++n == cap) break;
+    }
+    return n;
+}
+
+void specp_index_prefetch(const spec_index *x, uint32_t ref) {
+    if (ref & SINGLE)
+        SPECP_PREFETCH(slot_at(x, ref & ~SINGLE));
+    else
+        SPECP_PREFETCH(state_at(x, ref));
+}
+
+void specp_index_prefetch_next(const spec_index *x, uint32_t ref) {
+    uint32_t link = class_link(x, ref);
+    SPECP_PREFETCH(state_at(x, link));
+    if (ref & SINGLE) return;
+    const state *s = state_at(x, ref);
+    if (s->kind == EDGES_HUB)
+        SPECP_PREFETCH(hub_at(x, s->e.block)->e);
+    else if (s->kind != EDGES_INLINE)
+        SPECP_PREFETCH(block_at(x, s->e.block));
+}
+
 spec_locus spec_index_shorten(const spec_index *x, spec_locus at, uint32_t len) {
     if (at.count == 0 || len >= at.len) return at;
     return locus(x, class_shorten(x, at.state, len), len);

@@ -24,6 +24,7 @@ static const char *const drafters[] = {
     "oracle",
     "random:width=3,len=3",
     "suffix",
+    "mix",
     "suffix:preset=arctic",
     "suffix:preset=coreml",
     "pld:n_max=2",

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mix_model.c - see mix_model.h. Loops run over all places of a case, taken or not: their number is fixed,
+ * so that they have no branches and can be vectorised. A class that there is not has inputs of 0.
+ */
+#include "mix_model.h"
+
+#include <string.h>
+
+#include "specp_math.h"
+
+#define RATE         0.01f /* of the weights */
+#define LIMIT        255   /* updates over which evidence and tokens forget */
+#define LEVEL_LIMIT  500   /* levels */
+#define PATH_LIMIT   250   /* paths */
+#define REACH_LIMIT  64
+#define FIRST_WEIGHT 0.3f
+#define CONSTANT     0.5f
+#define ALL          0.9995f  /* the candidates' probabilities together, at most */
+#define ONE          4194303u /* of a cell */
+
+/* ---- cells ------------------------------------------------------------------- */
+
+static float prob_of(mix_cell c) { return (float)(c >> 10) * (1.0f / ONE); }
+
+static mix_cell cell_of(float p, uint32_t n) { return (uint32_t)(p * (float)ONE) << 10 | n; }
+
+/* Moves a cell towards `target`: first to the mean of what it saw, then by an average that forgets over
+ * about `limit` updates, at most 1022. */
+static mix_cell moved(mix_cell c, uint32_t target, const mix_tables *t, uint32_t limit) {
+    uint32_t n = c & 1023;
+    int64_t p = c >> 10;
+    p += ((int64_t)target - p) * t->rate[n] / 65536;
+    return (uint32_t)p << 10 | (n < limit ? n + 1 : n);
+}
+
+static void learn_stretched(mix_slot *s, const mix_tables *t, uint32_t target) {
+    s->cell = moved(s->cell, target, t, LIMIT);
+    s->value = t->stretch[s->cell >> 20];
+}
+
+static void learn_plain(mix_slot *s, const mix_tables *t, uint32_t target, uint32_t limit) {
+    s->cell = moved(s->cell, target, t, limit);
+    s->value = prob_of(s->cell);
+}
+
+#define SLOTS(array) (array), sizeof(array) / sizeof *(array)
+
+static void set_stretched(mix_slot *s, size_t n, const mix_tables *t) {
+    for (size_t i = 0; i < n; i++) s[i].value = t->stretch[s[i].cell >> 20];
+}
+
+static void set_plain(mix_slot *s, size_t n) {
+    for (size_t i = 0; i < n; i++) s[i].value = prob_of(s[i].cell);
+}
+
+void specp_mix_values(mix_state *s, const mix_tables *t) {
+    set_stretched(SLOTS(s->evidence), t);
+    set_stretched(SLOTS(s->token), t);
+    set_plain(SLOTS(s->level));
+    set_plain(SLOTS(s->path));
+    set_plain(SLOTS(s->reach));
+    s->evidence[MIX_NO_EVIDENCE].value = 0;
+}
+
+/* ---- maps of probabilities ------------------------------------------------------ */
+
+/* The step at or below p, 0 < p <= 1, and how far p is from it to the next. */
+static uint32_t step_of(float p, float *part) {
+    const uint32_t least = (127u - 11) << 23;
+    uint32_t bits = specp_bits_of_float(p), above = bits > least ? bits - least : 0;
+    *part = (float)(above & 0x1fffff) * (1.0f / 0x200000);
+    return above >> 21;
+}
+
+static float step_value(uint32_t step) { return specp_float_of_bits(((127u - 11) << 23) + (step << 21)); }
+
+static float mapped(const mix_slot *step, float part) {
+    return step[0].value + part * (step[1].value - step[0].value);
+}
+
+/* ---- tables and beginnings ------------------------------------------------------- */
+
+void specp_mix_tables(mix_tables *t) {
+    static const uint8_t count_end[MIX_COUNTS] = {0, 1, 2, 3, 4, 6, 9, 14, 22, 40, 90, 255};
+    static const uint8_t length_end[MIX_LENGTHS] = {0, 1, 2, 3, 4, 6, 8, 12, 16, 31, 64};
+    for (uint32_t i = 0; i < 4096; i++) {
+        double p = (i + 0.5) / 4096;
+        t->stretch[i] = (float)specp_log(p / (1 - p));
+        t->squash[i] = (float)(1 / (1 + specp_exp(8 - (i + 0.5) / 256)));
+    }
+    for (uint32_t i = 0; i < 1024; i++) t->rate[i] = (uint32_t)(65536 / (i + 1.5));
+    for (uint32_t i = 0, b = 0; i < 256; i++) t->count[i] = (uint8_t)(b += i > count_end[b]);
+    for (uint32_t i = 0, b = 0; i <= 64; i++) t->length[i] = (uint8_t)(b += i > length_end[b]);
+}
+
+static float between(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+
+/* Evidence begins as a cautious ratio; its count of 0 lets the first update replace most of it. */
+static void start_evidence(mix_state *s) {
+    static const float mean[MIX_COUNTS] = {0, 1, 2, 3, 4, 5.5f, 8, 12, 18, 30, 60, 150};
+    for (uint32_t i = 0; i < MIX_EVIDENCE_SLOTS; i++) {
+        float hits = mean[i / MIX_RANKS / MIX_COUNTS % MIX_COUNTS], misses = mean[i / MIX_RANKS % MIX_COUNTS];
+        s->evidence[i].cell = cell_of(between((hits + 0.03f) / (hits + misses + 1), 0.004f, 0.98f), 0);
+    }
+}
+
+static void start_tokens(mix_state *s) {
+    for (uint32_t i = 0; i < MIX_TOKENS * MIX_RANKS; i++) s->token[i].cell = cell_of(0.1f, 1);
+}
+
+static void start_map(mix_slot *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float p = step_value((uint32_t)(i % MIX_STEPS));
+        s[i].cell = cell_of(p < 1 ? p : 1, 4);
+    }
+}
+
+void specp_mix_start(mix_state *s, const mix_tables *t) {
+    memset(s, 0, sizeof *s);
+    start_evidence(s);
+    start_tokens(s);
+    start_map(SLOTS(s->level));
+    start_map(SLOTS(s->path));
+    for (uint32_t i = 0; i < sizeof s->reach / sizeof *s->reach; i++) s->reach[i].cell = cell_of(0.7f, 16);
+    for (uint32_t i = 0; i < MIX_LENGTHS * MIX_LENGTHS; i++)
+        for (uint32_t k = 0; k < MIX_EVIDENCE; k++) s->by_match[i][k] = FIRST_WEIGHT;
+    specp_mix_values(s, t);
+}
+
+static void cap_counts(mix_slot *s, size_t n, uint32_t sure) {
+    for (size_t i = 0; i < n; i++)
+        if ((s[i].cell & 1023) > sure) s[i].cell = (s[i].cell & ~1023u) | sure;
+}
+
+void specp_mix_generalize(mix_state *s, const mix_tables *t, uint32_t sure) {
+    cap_counts(SLOTS(s->evidence), sure);
+    cap_counts(SLOTS(s->level), sure);
+    cap_counts(SLOTS(s->path), sure);
+    cap_counts(SLOTS(s->reach), sure);
+    start_tokens(s);
+    memset(s->by_last, 0, sizeof s->by_last);
+    specp_mix_values(s, t);
+}
+
+/* ---- weighing ---------------------------------------------------------------- */
+
+/* A number for each candidate. The compiler turns it into what vectors the machine has. */
+typedef float lanes __attribute__((vector_size(4 * MIX_CANDIDATES)));
+
+static void take_inputs(const mix_state *s, mix_case *c) {
+    for (uint32_t i = 0; i < MIX_EVIDENCE; i++)
+        for (uint32_t k = 0; k < MIX_CANDIDATES; k++) c->x[i][k] = s->evidence[c->cell[i][k]].value;
+    for (uint32_t k = 0; k < c->n; k++) {
+        uint32_t hash = mix_hash((uint32_t)c->token[k]);
+        c->token_cell[k] = (uint16_t)(hash % MIX_TOKENS * MIX_RANKS + c->rank[k]);
+        c->x[MIX_EVIDENCE][k] = s->token[c->token_cell[k]].value;
+        c->x[MIX_EVIDENCE + 1][k] = CONSTANT;
+        c->x[MIX_EVIDENCE + 2][k] = c->votes[k] ? CONSTANT : 0;
+    }
+}
+
+/* mixed[], 0 from n on, and its sum. */
+static float mix(const mix_state *s, const mix_tables *t, mix_case *c) {
+    const float *a = s->by_match[c->match], *b = s->by_last[c->last], *e = s->by_shape[c->shape];
+    lanes dot = {0}, x;
+    for (uint32_t i = 0; i < MIX_INPUTS; i++) {
+        memcpy(&x, c->x[i], sizeof x);
+        dot += (a[i] + b[i] + e[i]) * x;
+    }
+    float sum = 0;
+    for (uint32_t k = 0; k < c->n; k++) {
+        c->mixed[k] = t->squash[(uint32_t)((between(dot[k], -7.99f, 7.99f) + 8) * 256)];
+        sum += c->mixed[k];
+    }
+    return sum;
+}
+
+/* The level's rows by standing, its steps as in step_of. */
+static void set_levels(const mix_state *s, mix_case *c, float scale) {
+    for (uint32_t k = 0; k < c->n; k++) {
+        float part;
+        uint32_t standing = c->votes[k] ? c->votes[k] - 1u : 3u + c->rank[k];
+        uint32_t at = standing * MIX_STEPS + step_of(c->mixed[k] * scale, &part);
+        c->level[k] = (uint16_t)(at + (part > 0.5f));
+        c->p[k] = mapped(s->level + at, part);
+    }
+}
+
+void specp_mix_weigh(const mix_state *s, const mix_tables *t, mix_case *c) {
+    take_inputs(s, c);
+    float sum = mix(s, t, c);
+    set_levels(s, c, sum > ALL ? ALL / sum : 1);
+}
+
+float specp_mix_path(const mix_state *s, uint32_t depth, float product, uint16_t *cell) {
+    static const uint8_t bucket[] = {0, 0, 1, 2, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6};
+    float part;
+    uint32_t row = (depth < 16 ? bucket[depth] : MIX_DEPTHS - 1) * MIX_STEPS,
+             at = row + step_of(product, &part);
+    *cell = (uint16_t)(at + (part > 0.5f));
+    return mapped(s->path + at, part);
+}
+
+/* ---- learning ---------------------------------------------------------------- */
+
+static void learn_weights(mix_state *s, const mix_case *c, const float *error) {
+    float *a = s->by_match[c->match], *b = s->by_last[c->last], *e = s->by_shape[c->shape];
+    for (uint32_t i = 0; i < MIX_INPUTS; i++) {
+        float step = 0;
+        for (uint32_t k = 0; k < MIX_CANDIDATES; k++) step += error[k] * c->x[i][k];
+        a[i] += step;
+        b[i] += step;
+        e[i] += step;
+    }
+}
+
+void specp_mix_learn(mix_state *s, const mix_tables *t, const mix_case *c, spec_token next) {
+    float error[MIX_CANDIDATES] = {0};
+    for (uint32_t k = 0; k < c->n; k++) {
+        bool right = c->token[k] == next;
+        uint32_t target = right ? ONE : 0;
+        error[k] = RATE * ((float)right - c->mixed[k]);
+        for (uint32_t i = 0; i < MIX_EVIDENCE; i++)
+            if (c->cell[i][k] != MIX_NO_EVIDENCE) learn_stretched(&s->evidence[c->cell[i][k]], t, target);
+        learn_stretched(&s->token[c->token_cell[k]], t, target);
+        learn_plain(&s->level[c->level[k]], t, target, LEVEL_LIMIT);
+    }
+    learn_weights(s, c, error);
+}
+
+void specp_mix_learn_path(mix_state *s, const mix_tables *t, uint16_t cell, bool right) {
+    learn_plain(&s->path[cell], t, right ? ONE : 0, PATH_LIMIT);
+}
+
+void specp_mix_learn_reach(mix_state *s, const mix_tables *t, uint32_t cell, const mix_case *c) {
+    float best = 0;
+    for (uint32_t k = 0; k < c->n; k++) best = c->p[k] > best ? c->p[k] : best;
+    learn_plain(&s->reach[cell], t, (uint32_t)(best * (float)ONE), REACH_LIMIT);
+}

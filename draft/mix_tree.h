@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mix_tree.h - the drafter mix's tree: evidence from both indexes, weighed by the
+ * model, grown best-first. Private to draft/.
+ */
+#ifndef DRAFT_MIX_TREE_H
+#define DRAFT_MIX_TREE_H
+
+#include "mix_model.h"
+#include "spec_index.h"
+#include "spec_tree.h"
+
+enum { MIX_OWN, MIX_SHARED, MIX_INDEXES };
+
+#define MIX_MAX_NODES 256 /* of a draft */
+
+/* A node whose continuations have been weighed; record 0 is the root's. */
+typedef struct mix_record {
+    mix_case c;
+    uint32_t parent; /* record; of the root itself */
+    int32_t node;    /* -1: the root */
+    spec_token token;
+    uint32_t depth;              /* 0: the root */
+    uint32_t reach;              /* in mix_state.reach */
+    int32_t key[MIX_CANDIDATES]; /* of adding the candidate */
+    uint8_t n_classes[MIX_INDEXES];
+    uint32_t len[MIX_INDEXES];                  /* of the longest match, 0: none */
+    spec_locus to[MIX_INDEXES][MIX_CANDIDATES]; /* the longest match with the candidate; count 0: none */
+} mix_record;
+
+/* A node of the draft. */
+typedef struct mix_node {
+    float product;  /* of the probabilities on its path */
+    int32_t parent; /* -1: the root */
+    spec_token token;
+    uint16_t depth;  /* 0: a child of the root */
+    uint16_t cell;   /* in mix_state.path */
+    uint16_t record; /* of its parent */
+    uint8_t nth;     /* candidate there */
+    bool on_path;    /* of the true text */
+} mix_node;
+
+/*
+ * A request's scratch: room for `nodes` nodes. Keys are worths that can be compared as integers and tell
+ * in their low bits what they are the worth of; 0: nothing.
+ */
+typedef struct mix_scratch {
+    mix_record *record; /* (nodes + 1) */
+    mix_node *node;     /* (nodes) as in the draft */
+    int32_t *to_add;    /* (nodes + 1, rounded up to whole vectors) of each record's best candidate */
+    int32_t *to_weigh;  /* (nodes, likewise) of weighing what follows a node */
+    uint32_t n;         /* records in use */
+    uint32_t n_nodes;   /* nodes drafted */
+    uint32_t nodes;
+} mix_scratch;
+
+SPEC_MUST_CHECK int specp_mix_scratch_init(mix_scratch *m, uint32_t nodes, const spec_allocator *alloc);
+void specp_mix_scratch_release(mix_scratch *m, const spec_allocator *alloc);
+
+typedef struct mix_grow {
+    const spec_index *index[MIX_INDEXES]; /* NULL: none */
+    spec_locus at[MIX_INDEXES];           /* the text's longest match */
+    size_t n_own[MIX_INDEXES];            /* matches of up to so many tokens include the text's own end */
+    spec_token last;                      /* of the text */
+    const mix_state *state;
+    const mix_tables *tables;
+    uint32_t budget, max_depth;
+    float min_prob;
+} mix_grow;
+
+/* Weighs the root alone: for learning from tokens that no draft was asked for. */
+void specp_mix_look(const mix_grow *g, mix_scratch *m);
+
+/* Fills `out`, which is empty, with a tree of at most g->budget nodes, at most m->nodes: those with the
+ * largest path probabilities, but for some behind nodes that seemed not worth weighing. */
+void specp_mix_tree(const mix_grow *g, mix_scratch *m, spec_tree *out);
+
+/* Follows committed tokens through the records, and learns at each. */
+void specp_mix_follow(mix_scratch *m, mix_state *s, const mix_tables *t, const spec_token *tok, size_t n);
+
+#endif
