@@ -32,6 +32,17 @@ static int check_outputs(const cli_command *c, const live *s) {
     return rc == CLI_RUN ? cli_check_output(c, "--json", s->json, used, 2) : rc;
 }
 
+static int settle_policy(const cli_command *c, live *s, const char *policy, const char *cost) {
+    spec_message why = {""};
+    int rc = cli_policy(c, policy, &s->goodput);
+    if (rc != CLI_RUN) return rc;
+    if (s->goodput && !cost)
+        return cli_complain(c, "--policy goodput asks what passes cost; expected --cost-model FILE (see "
+                               "'specbench profile')");
+    rc = cost ? cost_model_open(&s->cost, cost, &why) : SPEC_OK;
+    return rc == SPEC_OK ? CLI_RUN : cli_complain(c, "%s", why.text);
+}
+
 static int settle(const cli_command *c, live *s) {
     if (!s->prompt_file == !s->prompt_text)
         return cli_complain(c, s->prompt_file ? "give --prompts or --prompt, not both"
@@ -47,6 +58,7 @@ static int settle(const cli_command *c, live *s) {
 int cmd_run(int argc, char **argv) {
     live s;
     cli_list operands = {0};
+    const char *policy = NULL, *cost = NULL;
     live_init(&s, "run");
     const cli_option option[] = {
         MODEL_OPTIONS(s.model),
@@ -57,6 +69,9 @@ int cmd_run(int argc, char **argv) {
          "NAME or NAME:key=value,...; repeatable. Default: suffix, pld, ngram-cache", 0, 0, NULL},
         {'b', "budget", "N", CLI_NUMBER, &s.budget, "most tokens a draft may have (default 16)", 1,
          SPEC_TREE_MAX_NODES, NULL},
+        {0, "policy", "POLICY", CLI_TEXT, &policy, CLI_POLICY_HELP, 0, 0, NULL},
+        {0, "cost-model", "FILE", CLI_TEXT, &cost,
+         "what passes of this model cost, for the policy: as 'specbench profile -o' writes it", 0, 0, NULL},
         {0, "max-tokens", "N", CLI_NUMBER, &s.max_tokens, "most tokens of a response (default 128)", 1,
          INT32_MAX, NULL},
         {0, "batch", "N", CLI_NUMBER, &s.batch, "sequences decoded side by side (default 1)", 1, 1024, NULL},
@@ -90,6 +105,7 @@ int cmd_run(int argc, char **argv) {
     };
     const cli_command c = {"run", "", about, option, COUNT(option), examples, 0, 0, NULL};
     int rc = cli_parse(&c, argc, argv, &operands);
+    if (rc == CLI_RUN) rc = settle_policy(&c, &s, policy, cost);
     if (rc == CLI_RUN) rc = settle(&c, &s);
     int code = rc == CLI_RUN ? live_execute(&s) : rc == CLI_DONE ? EXIT_DONE : EXIT_USAGE;
     cli_list_free(&operands);

@@ -17,8 +17,8 @@ int engine_fault(const engine *e, const lane *l, int err, const char *what) {
 
 /* ---- lanes --------------------------------------------------------------- */
 
-static void lane_release(lane *l) {
-    spec_request_end(l->request);
+static void lane_release(const engine *e, lane *l) {
+    proposer_end(e->by, &l->request);
     spec_sequence_free(l->sequence);
     spec_stop_free(l->stop);
     spec_tree_release(&l->tree, NULL);
@@ -111,7 +111,7 @@ static int report_prompt(const engine *e, const lane *l, const spec_forward_out 
                             .n_taps = e->needs.n_taps,
                             .hidden_dim = (uint32_t)e->info.dim,
                             .hidden = fw->hidden};
-    return spec_request_observe(l->request, &o);
+    return proposer_observe(e->by, &l->request, &o);
 }
 
 static int begin_request(engine *e, lane *l, const engine_response *r) {
@@ -122,7 +122,7 @@ static int begin_request(engine *e, lane *l, const engine_response *r) {
                               .max_new_tokens = r->limit,
                               .reference = known ? known->token : NULL,
                               .n_reference = known ? known->n : 0};
-    return spec_request_begin(e->drafter, &info, &l->request);
+    return proposer_begin(e->by, &info, &l->request);
 }
 
 static int start(engine *e, lane *l) {
@@ -186,9 +186,8 @@ static int record_pass(engine_run *o, size_t rows, uint64_t ns) {
 static int end_request(engine *e, lane *l) {
     engine_response *r = &e->out->response[l->response];
     uint64_t t0 = bench_now_ns();
-    spec_request_end(l->request);
+    proposer_end(e->by, &l->request);
     uint64_t t1 = bench_now_ns();
-    l->request = NULL;
     l->busy = false;
     r->end = l->end;
     r->decode_ns += t1 - t0;
@@ -229,6 +228,7 @@ static int pass(engine *e) {
     uint64_t t0 = bench_now_ns();
     rc = spec_target_forward(e->s->target, e->item, n, &args, &fw, e->why);
     uint64_t ns = bench_now_ns() - t0;
+    if (rc == SPEC_OK && e->by->policy) spec_policy_timed(e->by->policy, ns);
     if (rc == SPEC_OK) rc = record_pass(e->out, rows, ns);
     return rc == SPEC_OK ? settle(e, n, &fw, ns) : rc;
 }
@@ -272,7 +272,7 @@ static int engine_init(engine *e) {
     size_t batch = s->batch;
     e->info.size = sizeof e->info;
     spec_target_get_info(e->s->target, &e->info);
-    spec_drafter_needs(e->drafter, &e->needs);
+    spec_drafter_needs(e->by->drafter, &e->needs);
     e->top_k = e->needs.top_k < e->info.vocab ? e->needs.top_k : (uint32_t)e->info.vocab;
     e->lane = specp_calloc(NULL, batch, sizeof *e->lane);
     e->item = specp_calloc(NULL, batch, sizeof *e->item);
@@ -291,14 +291,14 @@ static int engine_init(engine *e) {
     return rc;
 }
 
-int engine_open(engine **out, const engine_settings *s, spec_drafter *d, const engine_run *reference,
+int engine_open(engine **out, const engine_settings *s, const proposer *by, const engine_run *reference,
                 engine_run *run, spec_message *why) {
     engine *e = specp_calloc(NULL, 1, sizeof *e);
     memset(run, 0, sizeof *run);
     metrics_init(&run->m, prompts_requests(s->prompts));
     run->m.calibration.skip = s->calibration_skip;
     if (!e) return specp_fail(why, SPEC_ERR_NOMEM, "out of memory");
-    *e = (engine){.s = s, .drafter = d, .reference = reference, .out = run, .why = why};
+    *e = (engine){.s = s, .by = by, .reference = reference, .out = run, .why = why};
     why->text[0] = '\0';
     int rc = engine_init(e);
     if (rc != SPEC_OK && !why->text[0]) specp_fail(why, rc, "%s", spec_strerror(rc));
@@ -316,8 +316,8 @@ int engine_close(engine *e) {
     e->out->verify = (stats_times){.mean = ticks.mean * ENGINE_TICK_NS,
                                    .p50 = ticks.p50 * ENGINE_TICK_NS,
                                    .p99 = ticks.p99 * ENGINE_TICK_NS};
-    spec_drafter_get_stats(e->drafter, &e->out->stats);
-    for (size_t i = 0; e->lane && i < e->s->batch; i++) lane_release(&e->lane[i]);
+    spec_drafter_get_stats(e->by->drafter, &e->out->stats);
+    for (size_t i = 0; e->lane && i < e->s->batch; i++) lane_release(e, &e->lane[i]);
     spec_sequence_free(e->fresh);
     spec_sampler_free(e->sampler);
     free(e->lane);

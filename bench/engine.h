@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "metrics.h"
 #include "prompts.h"
+#include "proposer.h"
 #include "spec_chat.h"
 #include "spec_drafter.h"
 #include "spec_sampling.h"
@@ -83,7 +84,7 @@ typedef struct engine engine;
  * plain decoding gives, at least up to the request under way: the oracle control is
  * told them. Errors come with prompt and place in *why.
  */
-int engine_open(engine **out, const engine_settings *s, spec_drafter *d, const engine_run *reference,
+int engine_open(engine **out, const engine_settings *s, const proposer *by, const engine_run *reference,
                 engine_run *run, spec_message *why);
 /* Decodes until one more request is done; *more is false when none was left. */
 int engine_next(engine *e, bool *more);

@@ -6,7 +6,8 @@
 #include "util.h"
 
 struct engine_drafts {
-    spec_request **request; /* (batch) each */
+    spec_request **plain; /* (batch) each */
+    spec_policy_request **under;
     spec_propose_args *args;
     spec_tree **tree;
 };
@@ -15,15 +16,17 @@ int engine_drafts_new(engine *e) {
     size_t batch = e->s->batch;
     engine_drafts *d = e->drafts = specp_calloc(NULL, 1, sizeof *d);
     if (!d) return SPEC_ERR_NOMEM;
-    d->request = specp_calloc(NULL, batch, sizeof *d->request);
+    d->plain = specp_calloc(NULL, batch, sizeof *d->plain);
+    d->under = specp_calloc(NULL, batch, sizeof *d->under);
     d->args = specp_calloc(NULL, batch, sizeof *d->args);
     d->tree = specp_calloc(NULL, batch, sizeof *d->tree);
-    return d->request && d->args && d->tree ? SPEC_OK : SPEC_ERR_NOMEM;
+    return d->plain && d->under && d->args && d->tree ? SPEC_OK : SPEC_ERR_NOMEM;
 }
 
 void engine_drafts_free(engine *e) {
     if (!e->drafts) return;
-    free(e->drafts->request);
+    free(e->drafts->plain);
+    free(e->drafts->under);
     free(e->drafts->args);
     free(e->drafts->tree);
     free(e->drafts);
@@ -47,15 +50,15 @@ int engine_propose(engine *e, size_t n) {
     for (size_t i = 0; i < n; i++) {
         lane *l = &e->lane[e->busy[i]];
         const engine_response *r = &e->out->response[l->response];
-        d->request[i] = l->request;
+        d->plain[i] = l->request.plain;
+        d->under[i] = l->request.under;
         d->tree[i] = &l->tree;
         d->args[i] = (spec_propose_args){.size = sizeof *d->args,
                                          .budget = e->s->budget,
                                          .noise = {e->s->seed, l->ordinal, r->n_asked + r->n}};
     }
     uint64_t t0 = bench_now_ns();
-    int rc = n == 1 ? spec_request_propose(d->request[0], d->args, d->tree[0])
-                    : spec_request_propose_batch(d->request, d->args, d->tree, n);
+    int rc = proposer_propose_batch(e->by, d->plain, d->under, d->args, d->tree, n);
     uint64_t share = (bench_now_ns() - t0) / n;
     if (rc != SPEC_OK) return engine_fault(e, &e->lane[e->busy[0]], rc, "propose");
     for (size_t i = 0; i < n && rc == SPEC_OK; i++) {

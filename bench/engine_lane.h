@@ -23,7 +23,7 @@ typedef struct lane {
     bool begun;          /* some turn of the prompt has been */
     bool cut_short;      /* no turn can follow: it would not fit */
     spec_sequence *sequence;
-    spec_request *request;
+    proposer_request request;
     spec_tree tree;
     spec_stop *stop;
     metrics_now now;
@@ -46,7 +46,7 @@ typedef struct engine_drafts engine_drafts; /* engine_draft.c's own */
 
 struct engine {
     const engine_settings *s;
-    spec_drafter *drafter;
+    const proposer *by;
     const engine_run *reference;
     engine_run *out;
     spec_message *why;

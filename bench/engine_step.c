@@ -97,7 +97,7 @@ static int observe(lane *l, const engine *e, const spec_forward_out *fw, size_t 
         o.hidden = fw->hidden + row0 * o.n_taps * o.hidden_dim;
     }
     if (e->top_k) engine_topk_rows(e, l, fw->logits + row0 * e->info.vocab, &o);
-    return spec_request_observe(l->request, &o);
+    return proposer_observe(e->by, &l->request, &o);
 }
 
 static int append(engine_response *r, const lane *l) {

@@ -45,6 +45,7 @@ void live_release(live *s) {
     spec_target_free(s->target);
     cli_list_free(&s->drafters);
     cli_list_free(&s->stop);
+    cost_model_free(&s->cost);
     memset(s, 0, sizeof *s);
 }
 
@@ -65,6 +66,18 @@ int live_open_drafter(const live *s, const char *spec, spec_drafter **out) {
     return model_exit_code(rc);
 }
 
+int live_open_proposer(const live *s, const char *spec, proposer *out) {
+    spec_message why;
+    int code = live_open_drafter(s, spec, &out->drafter);
+    if (code != EXIT_DONE || !s->goodput) return code;
+    int rc =
+        proposer_under_policy(out, out->drafter, &s->cost, PROPOSER_COST_GRID, (uint32_t)s->budget, &why);
+    if (rc == SPEC_OK) return EXIT_DONE;
+    bench_complain("-d %s: %s", spec, why.text);
+    proposer_free(out);
+    return model_exit_code(rc);
+}
+
 /* Opens every drafter once, so that a wrong name is told before long work. */
 static int check_drafters(const live *s) {
     int code = EXIT_DONE;
@@ -82,7 +95,7 @@ static int check_drafters(const live *s) {
 typedef struct lap {
     live *s;
     size_t number;
-    spec_drafter **drafter;
+    proposer *by;
     engine **engine;
     engine_run *run; /* where they write */
     spec_message why;
@@ -103,13 +116,13 @@ static int complain(lap *r, size_t which, int rc) {
 
 static int open_one(lap *r, size_t i) {
     live *s = r->s;
-    int code = live_open_drafter(s, i ? s->run[i].drafter : "none", &r->drafter[i]);
+    int code = i ? live_open_proposer(s, s->run[i].drafter, &r->by[i])
+                 : live_open_drafter(s, "none", &r->by[0].drafter);
     if (code != EXIT_DONE) return code;
     spec_needs needs;
-    spec_drafter_needs(r->drafter[i], &needs);
+    spec_drafter_needs(r->by[i].drafter, &needs);
     s->run[i].sampled = needs.q_rows > 0 && s->temperature > 0;
-    int rc =
-        engine_open(&r->engine[i], &s->engine, r->drafter[i], i ? &r->run[0] : NULL, &r->run[i], &r->why);
+    int rc = engine_open(&r->engine[i], &s->engine, &r->by[i], i ? &r->run[0] : NULL, &r->run[i], &r->why);
     return rc == SPEC_OK ? EXIT_DONE : complain(r, i, rc);
 }
 
@@ -143,7 +156,7 @@ static int decode(lap *r) {
 static int close_all(lap *r, int code) {
     for (size_t i = 0; i < r->s->n_runs; i++) {
         if (engine_close(r->engine[i]) != SPEC_OK && code == EXIT_DONE) code = complain(r, i, SPEC_ERR_NOMEM);
-        spec_drafter_free(r->drafter[i]);
+        proposer_free(&r->by[i]);
     }
     bench_line_clear(&r->line);
     return code;
@@ -166,17 +179,17 @@ static void settle(lap *r, live_times *times) {
 
 static int one_round(live *s, size_t number, live_times *times) {
     lap r = {.s = s, .number = number, .line = {.wanted = !s->quiet}};
-    r.drafter = specp_calloc(NULL, s->n_runs, sizeof *r.drafter);
+    r.by = specp_calloc(NULL, s->n_runs, sizeof *r.by);
     r.engine = specp_calloc(NULL, s->n_runs, sizeof *r.engine);
     r.run = specp_calloc(NULL, s->n_runs, sizeof *r.run);
-    int code = r.drafter && r.engine && r.run ? EXIT_DONE : EXIT_CHECK;
+    int code = r.by && r.engine && r.run ? EXIT_DONE : EXIT_CHECK;
     if (code != EXIT_DONE) bench_complain("out of memory");
     for (size_t i = 0; i < s->n_runs && code == EXIT_DONE; i++) code = open_one(&r, i);
     if (code == EXIT_DONE) code = decode(&r);
-    if (r.engine && r.drafter) code = close_all(&r, code);
+    if (r.engine && r.by) code = close_all(&r, code);
     if (code == EXIT_DONE) settle(&r, times);
     for (size_t i = 0; r.run && i < s->n_runs; i++) engine_release(&r.run[i]);
-    free(r.drafter);
+    free(r.by);
     free(r.engine);
     free(r.run);
     return code;

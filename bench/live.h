@@ -43,6 +43,8 @@ typedef struct live {
     uint64_t limit, max_tokens, budget, batch, seed, repeat;
     double temperature, top_p, min_p, penalty;
     uint64_t top_k;
+    bool goodput; /* the policy decides how much of the budget is drafted */
+    cost_model cost;
     const char *chat;
     cli_list stop;
     bool ignore_eos, skip_bad, quiet;

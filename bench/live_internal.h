@@ -8,6 +8,9 @@
 /* Opens a drafter as the session does; an exit code, a message was printed. */
 int live_open_drafter(const live *s, const char *spec, spec_drafter **out);
 
+/* The same, under the policy where that is wanted. */
+int live_open_proposer(const live *s, const char *spec, proposer *out);
+
 /* Times of all repetitions (live_times.c). */
 typedef struct live_times {
     size_t runs, responses, rounds;

@@ -50,6 +50,7 @@ static const char *why_not(const live *s, const live_run *r, const spec_drafter 
     if (!r->identical) return "the record is plain decoding's, and the output differs from it";
     if (s->batch > 1) return "requests side by side learn from one another in another order";
     spec_drafter_needs(d, &needs);
+    if (s->goodput) return "how much is drafted depends on the clock";
     if (needs.q_rows) return "the drafter draws its drafts, for which a replay has no room";
     return needs.top_k || needs.n_taps ? "the drafter needs more than tokens" : NULL;
 }

@@ -70,7 +70,12 @@ int proposer_observe(const proposer *g, const proposer_request *r, const spec_ou
     return g->policy ? spec_policy_observe(g->policy, r->under, o) : spec_request_observe(r->plain, o);
 }
 
+int proposer_propose_batch(const proposer *g, spec_request *const *plain, spec_policy_request *const *under,
+                           const spec_propose_args *a, spec_tree *const *t, size_t n) {
+    if (g->policy) return spec_policy_propose(g->policy, under, a, t, n);
+    return n == 1 ? spec_request_propose(plain[0], a, t[0]) : spec_request_propose_batch(plain, a, t, n);
+}
+
 int proposer_propose(const proposer *g, const proposer_request *r, const spec_propose_args *a, spec_tree *t) {
-    return g->policy ? spec_policy_propose(g->policy, &r->under, a, &t, 1)
-                     : spec_request_propose(r->plain, a, t);
+    return proposer_propose_batch(g, &r->plain, &r->under, a, &t, 1);
 }

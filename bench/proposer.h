@@ -34,7 +34,10 @@ void proposer_free(proposer *g);
 int proposer_begin(const proposer *g, const spec_request_info *info, proposer_request *out);
 void proposer_end(const proposer *g, proposer_request *r);
 int proposer_observe(const proposer *g, const proposer_request *r, const spec_outcome *o);
-/* For one request. */
+/* For n requests that ride in one pass: request[i] in the list that this proposer uses. */
+int proposer_propose_batch(const proposer *g, spec_request *const *plain, spec_policy_request *const *under,
+                           const spec_propose_args *a, spec_tree *const *t, size_t n);
+/* For one. */
 int proposer_propose(const proposer *g, const proposer_request *r, const spec_propose_args *a, spec_tree *t);
 
 #endif

@@ -28,9 +28,9 @@ static void heading(const live *s, FILE *out) {
         asked += plain->response[i].n_asked;
         answered += plain->response[i].n > 0;
     }
-    fprintf(out, "specbench %s, budget %llu, batch %llu, %llu round%s, ", s->command,
-            (unsigned long long)s->budget, (unsigned long long)s->batch, (unsigned long long)s->repeat,
-            fmt_plural(s->repeat));
+    fprintf(out, "specbench %s, budget %llu%s, batch %llu, %llu round%s, ", s->command,
+            (unsigned long long)s->budget, s->goodput ? " at most, policy goodput" : "",
+            (unsigned long long)s->batch, (unsigned long long)s->repeat, fmt_plural(s->repeat));
     law(s, out);
     model_describe(s->target, out);
     fprintf(out, "prompts  %s: %s request%s, %s prompt and %s response tokens\n", s->prompts.name,

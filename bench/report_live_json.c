@@ -72,6 +72,7 @@ static json_t *settings(const live *s) {
     json_t *stops = json_array();
     for (size_t i = 0; i < s->stop.n; i++) stops = jout_append(stops, jout_string(s->stop.item[i]));
     jout_int(&o, "budget", s->budget);
+    jout_text(&o, "policy", s->goodput ? "goodput" : "fixed");
     jout_int(&o, "batch", s->batch);
     jout_int(&o, "rounds", s->repeat);
     jout_int(&o, "max_tokens", s->max_tokens);

@@ -50,10 +50,18 @@ int spec_policy_new(spec_policy **out, spec_drafter *d, const spec_policy_option
     if (!p) return specp_fail(why, SPEC_ERR_NOMEM, "policy: %s", spec_strerror(SPEC_ERR_NOMEM));
     if (alloc) p->alloc = *alloc;
     err = specp_cost_init(&p->cost, &o, alloc, why);
+    if (!err && !(p->right = specp_alloc(alloc, o.max_nodes, sizeof *p->right))) {
+        err = specp_fail(why, SPEC_ERR_NOMEM, "policy: %s", spec_strerror(SPEC_ERR_NOMEM));
+        specp_cost_release(&p->cost, alloc);
+    }
     if (err) {
         specp_release(alloc, p, 1, sizeof *p);
         return err;
     }
+    spec_needs needs;
+    spec_drafter_needs(d, &needs);
+    p->draws = needs.q_rows > 0;
+    for (uint32_t i = 0; i < o.max_nodes; i++) p->right[i] = i ? p->right[i - 1] * 0.8f : 0.8f;
     p->drafter = d;
     p->o = o;
     p->o.cost = NULL;
@@ -83,6 +91,7 @@ void spec_policy_free(spec_policy *p) {
     spec_allocator alloc = p->alloc;
     spec_drafter_free(p->drafter);
     specp_cost_release(&p->cost, &alloc);
+    specp_release(&alloc, p->right, p->o.max_nodes, sizeof *p->right);
     specp_release(&alloc, p->curve, p->cap_curve, sizeof *p->curve);
     release_room(p);
     specp_release(&alloc, p, 1, sizeof *p);
@@ -129,18 +138,22 @@ void spec_policy_end(spec_policy *p, spec_policy_request *r) {
 /* The text says which of the nodes drafted were right: of those whose parents were. */
 static void learn(spec_policy *p, spec_policy_request *r, const spec_token *tok, size_t n) {
     int32_t at = -1;
+    uint8_t on_path[SPEC_TREE_MAX_NODES];
+    if (r->sampled) memset(on_path, 0, r->n_drafted);
     for (size_t d = 0; d < n; d++) {
         int32_t next = -1;
         for (uint32_t i = (uint32_t)(at + 1); i < r->n_drafted; i++) {
             const specp_drafted *v = &r->drafted[i];
             if (v->parent != at) continue;
             bool right = v->token == tok[d];
-            specp_calibrate_learn(&p->calibration, &v->mark, right);
+            if (!r->sampled) specp_calibrate_learn(&p->calibration, &v->mark, right);
             if (right) next = (int32_t)i;
         }
         if (next < 0) break;
         at = next;
+        if (r->sampled) on_path[at] = 1;
     }
+    if (r->sampled) specp_policy_drawn(p, r, on_path);
     r->n_drafted = 0;
 }
 
@@ -223,6 +236,7 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
         if (a->min_prob < plan->min_prob) a->min_prob = plan->min_prob;
         p->inner[i] = r[at]->inner;
         p->tree[i] = trees[at];
+        if (p->draws && trees[at]->q_cap && a->budget > plan->drawn) a->budget = plan->drawn;
     }
     *time = 0;
     if (!plan->n_asked) return SPEC_OK;
@@ -234,30 +248,51 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
     return err;
 }
 
+/* A draft with q rows, which is kept as it is. Returns what it is worth by the record. */
+static double take_drawn(spec_policy *p, spec_policy_request *r, const spec_tree *t) {
+    double sum = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        r->drafted[i] = (specp_drafted){.token = t->token[i], .parent = t->parent[i]};
+        sum += (double)p->right[i];
+    }
+    r->n_drafted = t->n;
+    r->sampled = true;
+    return sum;
+}
+
 /* Keeps of the trees what pays. Returns how many nodes. */
 static size_t judge(spec_policy *p, spec_policy_request *const *r, const specp_plan *plan, double time) {
-    size_t n = 0, kept;
+    size_t n = 0, drawn = 0, kept;
     double gain;
-    for (size_t i = 0; i < plan->n_asked; i++)
-        n += candidates_of(p, r[p->asked[i]], p->tree[i], i, p->node + n);
-    specp_policy_sort(p->node, p->sorting, n);
-    kept = specp_policy_choose(p->node, n < plan->most ? n : plan->most, p->curve, plan->price, &gain);
-    double share = kept ? plan->price * (p->curve[kept] - p->curve[0]) / (double)kept : 0;
     memset(p->keep, 0, plan->n_asked * p->o.max_nodes);
-    for (size_t i = 0; i < plan->n_asked; i++) p->gain[i] = 0;
+    for (size_t i = 0; i < plan->n_asked; i++) {
+        const spec_tree *t = p->tree[i];
+        p->gain[i] = t->n_q ? take_drawn(p, r[p->asked[i]], t) : 0;
+        if (t->n_q) memset(p->keep + i * p->o.max_nodes, 1, t->n);
+        if (t->n_q)
+            drawn += t->n;
+        else
+            n += candidates_of(p, r[p->asked[i]], t, i, p->node + n);
+    }
+    size_t room = plan->most > drawn ? plan->most - drawn : 0;
+    specp_policy_sort(p->node, p->sorting, n);
+    kept = specp_policy_choose(p->node, n < room ? n : room, p->curve + drawn, plan->price, &gain);
+    size_t all = kept + drawn;
+    double share = all ? plan->price * (p->curve[all] - p->curve[0]) / (double)all : 0;
     for (size_t k = 0; k < kept; k++) {
         const specp_candidate_node *c = &p->node[k];
         p->keep[c->request * p->o.max_nodes + c->node] = 1;
         p->gain[c->request] += (double)c->value - share;
     }
     for (size_t i = 0; i < plan->n_asked; i++) {
+        if (p->tree[i]->n_q) p->gain[i] -= share * p->tree[i]->n;
         specp_tree_keep(p->tree[i], p->keep + i * p->o.max_nodes);
         specp_policy_worth(p, r[p->asked[i]], plan, p->gain[i]);
     }
-    p->stats.offered += n;
-    p->stats.kept += kept;
-    if (plan->n_asked) specp_policy_drafted(p, plan, n, time);
-    return kept;
+    p->stats.offered += n + drawn;
+    p->stats.kept += all;
+    if (plan->n_asked) specp_policy_drafted(p, plan, n + drawn, time);
+    return all;
 }
 
 /* All that can be wrong before anything has changed. */
@@ -300,6 +335,7 @@ int spec_policy_propose(spec_policy *p, spec_policy_request *const *r, const spe
     if (err) return err;
     for (size_t i = 0; i < n; i++) {
         r[i]->n_drafted = 0;
+        r[i]->sampled = false;
         r[i]->plain = p->curve[0] / (double)n;
     }
     p->stats.passes++;

@@ -21,9 +21,9 @@ static const float knots[SPECP_CALIBRATE_KNOTS] = {0,     0.002f, 0.005f, 0.01f,
                                                    0.35f, 0.5f,   0.65f,  0.8f,  0.9f,  0.96f, 1};
 
 #define COARSE_DOUBT  4.0f /* nodes that the opinion to begin with counts for */
-#define FINE_DOUBT    12.0f
-#define COARSE_MEMORY 4000.0f
-#define FINE_MEMORY   1000.0f
+#define FINE_DOUBT    5.0f
+#define COARSE_MEMORY 1000.0f
+#define FINE_MEMORY   200.0f
 
 static uint8_t place_of_source(int source) {
     if (source >= SPEC_SOURCE_USER) return SPECP_CALIBRATE_SOURCES - 1;

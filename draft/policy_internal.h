@@ -102,6 +102,7 @@ struct spec_policy_request {
     double plain;           /* time of a token by plain decoding, in the pass under way; 0 = none is */
     specp_drafted *drafted; /* (max_nodes) the last draft */
     uint32_t n_drafted;
+    bool sampled; /* it has q rows */
 };
 
 /* Sums that fade, of draft times: of a request and of a node, by least squares. */
@@ -125,6 +126,10 @@ struct spec_policy {
     double probe_patience; /* how much of it a look waits for, in draft times: doubles with each vain look */
     double speed;          /* measured over modelled time of passes, lately */
     double modelled;       /* time of the pass under way, 0 = it has been told */
+    /* Of drafts with q rows, how often the i-th node was right, lately. They are cut to so many nodes before
+     * they are made: what was drawn must not decide what is kept. */
+    float *right; /* (max_nodes) */
+    bool draws;   /* the drafter can sample */
     spec_policy_stats stats;
     /* curve[k]: time of a pass with k drafted nodes, for the context and batch of its key */
     double *curve;
@@ -148,8 +153,12 @@ typedef struct specp_plan {
     size_t n_asked; /* requests to be asked: p->asked */
     size_t most;    /* nodes that may be kept, of all together */
     float min_prob; /* nodes below cannot pay */
+    uint32_t drawn; /* most nodes of a draft with q rows */
     bool probe;     /* some request is asked only to see whether it pays by now */
 } specp_plan;
+
+/* What the text says of a draft with q rows: right[i], where node i was. */
+void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint8_t *right);
 
 /* Makes p->curve that of n requests of `context` tokens. SPEC_ERR_NOMEM. */
 SPEC_MUST_CHECK int specp_policy_curve(spec_policy *p, size_t n, double context);

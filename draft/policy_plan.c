@@ -16,11 +16,12 @@
  */
 #include "policy_internal.h"
 
-#define LIMIT    8.0  /* plain passes */
-#define BANK     32.0 /* likewise */
-#define PATIENCE 8.0
-#define MEMORY   512.0 /* passes that the goodput remembers */
-#define MODEST   0.25f /* probabilities of nodes that pay may be stated so much too low */
+#define LIMIT    16.0   /* plain passes that may be lost beyond the share */
+#define BANK     32.0   /* plain passes gained that are remembered */
+#define BET      0.25   /* of what may still be lost, the part that one pass may spend */
+#define PATIENCE 8.0    /* draft times' worth of waiting for a look, at most */
+#define MEMORY   2000.0 /* passes that the goodput remembers */
+#define MODEST   0.25f  /* probabilities of nodes that pay may be stated so much too low */
 
 /* ---- what passes cost here --------------------------------------------- */
 
@@ -45,6 +46,29 @@ int specp_policy_curve(spec_policy *p, size_t n, double context) {
 
 static double draft_time(const spec_policy *p) { return p->draft.request + p->draft.node * p->nodes; }
 
+/* How many nodes of a draft with q rows pay, by the record of those before; at least one, as asks() decides
+ * whether to draft at all. */
+static uint32_t drawn_budget(const spec_policy *p, const specp_plan *plan, size_t n) {
+    double sum = 0, best = 0;
+    uint32_t budget = 1;
+    for (uint32_t b = 1; b <= p->o.max_nodes && b * plan->n_asked <= plan->most; b++) {
+        sum += (double)p->right[b - 1];
+        double gain = sum - plan->price * (p->curve[b * n] - p->curve[0]) / (double)n;
+        if (gain <= best) continue;
+        best = gain;
+        budget = b;
+    }
+    return budget;
+}
+
+void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint8_t *right) {
+    for (uint32_t i = 0; i < p->o.max_nodes; i++) {
+        bool seen = i < r->n_drafted; /* one that was not may be as good as the one before it */
+        float now = seen ? right[i] : i ? p->right[i - 1] : 1;
+        p->right[i] += (now - p->right[i]) / (seen ? 32.0f : 512.0f);
+    }
+}
+
 /* Whether a request's draft is worth its own time; if it seems not, whether to look again. */
 static bool asks(spec_policy *p, const spec_policy_request *r, specp_plan *plan) {
     double time = draft_time(p);
@@ -65,7 +89,7 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
         p->time = 8 * plain;
         p->tokens = 8 * (double)n;
     }
-    *plan = (specp_plan){.price = p->tokens / p->time, .room = LIMIT * plain - p->loss};
+    *plan = (specp_plan){.price = p->tokens / p->time, .room = (LIMIT * plain - p->loss) * BET};
     p->probe_credit += p->o.max_loss / 2 * plain;
     for (size_t i = 0; i < n; i++)
         if (asks(p, r[i], plan)) p->asked[plan->n_asked++] = i;
@@ -75,6 +99,7 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
         double step = curve[k] - curve[k - 1];
         if (step < least) least = step;
     }
+    plan->drawn = drawn_budget(p, plan, n);
     double floor = plan->price * (least + p->draft.node) * (double)MODEST;
     plan->min_prob = floor > 0 ? (floor < 1 ? (float)floor : 1) : 0;
     if (!plan->most) plan->n_asked = 0;

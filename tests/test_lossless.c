@@ -77,6 +77,7 @@ typedef struct plan {
     unsigned threads;
     size_t tokens;    /* of all responses together, about */
     bool check_cache; /* after every pass */
+    const char *cost; /* the goodput policy decides, by this cost model; NULL: the budget is drafted */
 } plan;
 
 static size_t soak_tokens(void) {
@@ -172,9 +173,18 @@ static void fill_in(char *out, size_t size, const char *drafter, const heads *h)
     out[n] = '\0';
 }
 
-static void decode(const engine_settings *s, const heads *h, const char *drafter, const engine_run *plain,
-                   engine_run *out) {
-    spec_drafter *d = NULL;
+static void put_under_policy(proposer *by, const char *cost, uint32_t budget) {
+    spec_message why = {""};
+    cost_model m;
+    if (cost_model_open(&m, cost, &why) != SPEC_OK) fail_msg("%s", why.text);
+    if (proposer_under_policy(by, by->drafter, &m, PROPOSER_COST_GRID, budget, &why) != SPEC_OK)
+        fail_msg("%s", why.text);
+    cost_model_free(&m);
+}
+
+static void decode(const engine_settings *s, const heads *h, const char *drafter, const char *cost,
+                   const engine_run *plain, engine_run *out) {
+    proposer by = {0};
     engine *e = NULL;
     spec_message why = {""};
     char text[2048];
@@ -184,12 +194,13 @@ static void decode(const engine_settings *s, const heads *h, const char *drafter
     const spec_drafter_env env = {
         .size = sizeof env, .target = &target, .open_model = spec_target_open_lm, .threads = 2};
     fill_in(text, sizeof text, drafter, h);
-    if (spec_drafter_open_env(&d, text, &env, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
-    int rc = engine_open(&e, s, d, plain, out, &why);
+    if (spec_drafter_open_env(&by.drafter, text, &env, NULL, &why) != SPEC_OK) fail_msg("%s", why.text);
+    if (cost) put_under_policy(&by, cost, s->budget);
+    int rc = engine_open(&e, s, &by, plain, out, &why);
     while (rc == SPEC_OK && more) rc = engine_next(e, &more);
     if (rc != SPEC_OK) fail_msg("%s: %s", drafter, why.text);
     assert_int_equal(engine_close(e), SPEC_OK);
-    spec_drafter_free(d);
+    proposer_free(&by);
 }
 
 static void compare(const engine_run *plain, const engine_run *with, const char *drafter, bool greedy) {
@@ -218,16 +229,16 @@ static void run_plan(const world *w, const plan *p) {
                          .seed = support_seed(),
                          .ignore_eos = true,
                          .check_cache = p->check_cache};
-    decode(&s, &h, "none", NULL, &plain);
+    decode(&s, &h, "none", NULL, NULL, &plain);
     assert_true(plain.m.total.out >= tokens);
     for (size_t i = 0; i < COUNT(drafters); i++) {
         engine_run run;
-        decode(&s, &h, drafters[i], &plain, &run);
-        compare(&plain, &run, drafters[i], !(p->temperature > 0));
+        decode(&s, &h, drafters[i], p->cost, &plain, &run);
+        compare(&plain, &run, drafters[i], !(p->temperature > 0) && !p->cost);
         drafted += run.m.total.drafted;
         engine_release(&run);
     }
-    assert_true(drafted > tokens); /* or nothing was tried */
+    assert_true(drafted > tokens / (p->cost ? 4 : 1)); /* or nothing was tried */
     engine_release(&plain);
     prompts_free(&ask);
     support_tmp_remove(&h.tmp);
@@ -263,6 +274,22 @@ static void test_caches(void **state) {
     if (soak_tokens()) skip();
     run_plan(*state, &greedy);
     run_plan(*state, &sampled);
+}
+
+/* The goodput policy changes how much is drafted and nothing else, where much pays and where little. */
+static void test_goodput(void **state) {
+    const plan greedy = {.batch = 8, .threads = 2, .tokens = SLICE / 4, .cost = "linear:0.01"};
+    const plan sampled = {
+        .temperature = 0.7f, .batch = 1, .threads = 1, .tokens = SLICE / 4, .cost = "linear:0.05"};
+    const plan hot = {.temperature = 1.5f,
+                      .batch = 3,
+                      .threads = 2,
+                      .tokens = SLICE / 10,
+                      .check_cache = true,
+                      .cost = "flat"};
+    run_plan(*state, &greedy);
+    run_plan(*state, &sampled);
+    if (!soak_tokens()) run_plan(*state, &hot);
 }
 
 static int make_random(void **state) {
@@ -324,7 +351,7 @@ int main(void) {
     const struct CMUnitTest random_weights[] = {
         cmocka_unit_test(test_greedy),  cmocka_unit_test(test_greedy_batch),
         cmocka_unit_test(test_sampled), cmocka_unit_test(test_sampled_hot),
-        cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_caches),  cmocka_unit_test(test_goodput),
     };
     const struct CMUnitTest copying[] = {
         cmocka_unit_test(test_greedy),
@@ -339,6 +366,7 @@ int main(void) {
     const struct CMUnitTest builtin[] = {
         cmocka_unit_test(test_greedy_batch),
         cmocka_unit_test(test_sampled),
+        cmocka_unit_test(test_goodput),
     };
     int failed = cmocka_run_group_tests(random_weights, make_random, remove_model);
     failed += cmocka_run_group_tests(copying, make_copying, remove_model);
