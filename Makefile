@@ -137,7 +137,7 @@ endif
 print-%: FORCE
 	@echo '$($*)'
 
-.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak models comparison study asan tsan \
+.PHONY: default all lib tests thread-tests fuzzers examples deps demo check bench soak models comparison study priors asan tsan \
         fuzz format lint install uninstall clean help FORCE
 
 default: lib $(SPECBENCH)
@@ -163,6 +163,7 @@ help:
 	@echo 'make models      trains the built-in models on CORPUS=../shared/corpus (three hours)'
 	@echo 'make comparison  measures every drafter on the built-in models (half an hour)'
 	@echo 'make study       every drafter on the traces in TRACES=../shared/traces (an hour or two)'
+	@echo 'make priors      teaches the drafter mix anew: draft/mix_priors.c, from the traces in TRACES (a minute)'
 	@echo 'make fuzz        libFuzzer on every target, FUZZ_SECONDS=60 each (needs clang)'
 	@echo 'make format      clang-format in place'
 	@echo 'make lint        format, clang-tidy, cppcheck and shellcheck, where installed'
@@ -198,7 +199,11 @@ comparison: default
 TRACES ?= ../shared/traces
 study: default
 	@CC='$(CC)' CXX='$(CXX)' tests/deps.sh study
-	bench/study.sh build/study $(TRACES)
+	bench/priors.sh build/study/priors $(TRACES)
+	bench/study.sh build/study $(TRACES) 'mix mix:priors=build/study/priors/%s.mix'
+
+priors: default
+	bench/priors.sh build/priors $(TRACES) draft/mix_priors.c
 
 SOAK ?= 100000
 soak: $(OUT)/tests/test_lossless

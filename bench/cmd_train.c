@@ -14,6 +14,7 @@ static const struct {
     {"target", train_target, "a target model: trained on text, or with random weights"},
     {"medusa", train_medusa_command, "Medusa heads for a model, from its recorded answers"},
     {"eagle3", train_eagle3_command, "an EAGLE-3 head for a model, likewise"},
+    {"mix", train_mix, "priors for the drafter mix, from recorded outputs"},
 };
 
 #define N_KINDS (sizeof kinds / sizeof *kinds)

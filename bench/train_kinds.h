@@ -7,5 +7,6 @@
 int train_target(int argc, char **argv);
 int train_medusa_command(int argc, char **argv);
 int train_eagle3_command(int argc, char **argv);
+int train_mix(int argc, char **argv);
 
 #endif

@@ -259,12 +259,15 @@ static int make_priors(mix_drafter *d, spec_message *why) {
     const suffix_options *o = &d->base.options;
     d->priors = specp_alloc(&d->base.shell.alloc, 1, sizeof *d->priors);
     if (!d->priors) return specp_fail(why, SPEC_ERR_NOMEM, "drafter mix: out of memory");
-    specp_mix_start(d->priors, &d->tables);
     d->base.mix = d->priors;
-    if (strcmp(o->priors, "none") == 0) return SPEC_OK;
+    if (strcmp(o->priors, "none") == 0)
+        specp_mix_start(d->priors, &d->tables);
+    else
+        specp_mix_taught(d->priors, &d->tables);
     size_t n = 0;
     const void *data = d->base.corpus ? spec_index_attachment(d->base.corpus, &n) : NULL;
     if (!o->priors[0] && data) return specp_mix_state_read(d->priors, &d->tables, data, n, o->corpus, why);
+    if (strcmp(o->priors, "none") == 0) return SPEC_OK;
     int err = o->priors[0] ? load_priors(d, o->priors, why) : SPEC_OK;
     specp_mix_generalize(d->priors, &d->tables, (uint32_t)o->sure);
     return err;

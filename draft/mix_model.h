@@ -135,6 +135,29 @@ SPEC_MUST_CHECK int specp_mix_state_read(mix_state *s, const mix_tables *t, cons
 /* Computes the values of all slots from their cells. */
 void specp_mix_values(mix_state *s, const mix_tables *t);
 
+/*
+ * ---- mix_priors.c: what the library was taught ------------------------------------
+ *
+ * Lines of MIX_PRIOR_PAIRS pairs of characters, 12 bits each, in the order evidence, level, path, reach,
+ * by_match, by_shape. Of a cell: its stretched probability in eighths above -8 (7 bits) and its count, at
+ * most 31 (5 bits); with count 0 it is left as specp_mix_start made it. Of a weight: w in 256ths above -8.
+ */
+#define MIX_PRIOR_PAIRS 50
+
+extern const char *const specp_mix_priors[]; /* ends with NULL; may be empty */
+
+/* The state that begins with them. */
+void specp_mix_taught(mix_state *s, const mix_tables *t);
+
+/* Twelve bits as two characters, neither of which is ", ? or a backslash. */
+static inline int mix_prior_char(uint32_t six) {
+    int c = (int)six + '#';
+    c += c >= '?';
+    return c + (c >= '\\');
+}
+
+static inline uint32_t mix_prior_six(int c) { return (uint32_t)(c - '#' - (c > '?') - (c > '\\')); }
+
 /* ---- for the tree --------------------------------------------------------------- */
 
 static inline uint32_t mix_count(const mix_tables *t, uint32_t n) {

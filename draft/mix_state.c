@@ -12,6 +12,7 @@
 
 #include "mix_model.h"
 #include "specp.h"
+#include "specp_math.h"
 
 #define HEADER 12
 #define SLOTS  (offsetof(mix_state, by_match) / sizeof(mix_slot))
@@ -94,4 +95,45 @@ int specp_mix_state_read(mix_state *s, const mix_tables *t, const void *data, si
     }
     specp_mix_values(s, t);
     return SPEC_OK;
+}
+
+/* ---- built-in priors ------------------------------------------------------------- */
+
+/* Where in specp_mix_priors the next value stands. */
+typedef struct reader {
+    size_t line, pair;
+} reader;
+
+/* The next 12 bits; 0 behind the end. */
+static uint32_t next(reader *r) {
+    const char *line = specp_mix_priors[r->line];
+    if (!line) return 0;
+    uint32_t high = mix_prior_six(line[2 * r->pair]), low = mix_prior_six(line[2 * r->pair + 1]);
+    if (++r->pair == MIX_PRIOR_PAIRS) *r = (reader){r->line + 1, 0};
+    return high << 6 | low;
+}
+
+static void read_cells(reader *r, mix_slot *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = next(r), count = bits & 31;
+        double p = 1 / (1 + specp_exp(8 - (bits >> 5) / 8.0));
+        if (count) s[i].cell = (uint32_t)(p * 4194303) << 10 | count;
+    }
+}
+
+static void read_weights(reader *r, float *w, size_t n) {
+    for (size_t i = 0; i < n; i++) w[i] = (float)next(r) / 256 - 8;
+}
+
+void specp_mix_taught(mix_state *s, const mix_tables *t) {
+    reader r = {0};
+    specp_mix_start(s, t);
+    if (!specp_mix_priors[0]) return;
+    read_cells(&r, s->evidence, MIX_EVIDENCE_SLOTS);
+    read_cells(&r, s->level, sizeof s->level / sizeof *s->level);
+    read_cells(&r, s->path, sizeof s->path / sizeof *s->path);
+    read_cells(&r, s->reach, sizeof s->reach / sizeof *s->reach);
+    read_weights(&r, s->by_match[0], sizeof s->by_match / sizeof(float));
+    read_weights(&r, s->by_shape[0], sizeof s->by_shape / sizeof(float));
+    specp_mix_values(s, t);
 }
