@@ -154,6 +154,8 @@ static void learn(spec_policy *p, spec_policy_request *r, const spec_token *tok,
         if (r->sampled) on_path[at] = 1;
     }
     if (r->sampled) specp_policy_drawn(p, r, on_path);
+    if (r->looked) specp_policy_looked(p, at >= 0);
+    r->looked = false;
     r->n_drafted = 0;
 }
 
@@ -245,6 +247,8 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
                                  : spec_request_propose_batch((spec_request *const *)p->inner, p->args,
                                                               (spec_tree *const *)p->tree, plan->n_asked);
     if (clock) *time = (double)(p->o.clock(p->o.user) - t0) / (p->o.unit_ns * p->speed);
+    for (size_t i = 0; i < plan->n_asked && !clock; i++)
+        *time += p->draft.request + p->draft.node * p->tree[i]->n;
     return err;
 }
 

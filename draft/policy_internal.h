@@ -103,6 +103,7 @@ struct spec_policy_request {
     specp_drafted *drafted; /* (max_nodes) the last draft */
     uint32_t n_drafted;
     bool sampled; /* it has q rows */
+    bool looked;  /* it was made only to see whether drafting pays by now */
 };
 
 /* Sums that fade, of draft times: of a request and of a node, by least squares. */
@@ -123,7 +124,7 @@ struct spec_policy {
     double worth;          /* of a draft of any request, lately */
     double nodes;          /* offered in a draft, lately */
     double probe_credit;   /* time put aside for looking whether drafting pays by now */
-    double probe_patience; /* how much of it a look waits for, in draft times: doubles with each vain look */
+    double probe_patience; /* how much of it a look waits for, in draft times; doubles with each vain look */
     double speed;          /* measured over modelled time of passes, lately */
     double modelled;       /* time of the pass under way, 0 = it has been told */
     /* Of drafts with q rows, how often the i-th node was right, lately. They are cut to so many nodes before
@@ -157,6 +158,8 @@ typedef struct specp_plan {
     bool probe;     /* some request is asked only to see whether it pays by now */
 } specp_plan;
 
+/* Of a draft made to see whether drafting pays: whether anything in it was right. */
+void specp_policy_looked(spec_policy *p, bool promising);
 /* What the text says of a draft with q rows: right[i], where node i was. */
 void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint8_t *right);
 

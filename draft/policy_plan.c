@@ -137,12 +137,14 @@ void specp_policy_spent(spec_policy *p, size_t kept, double draft) {
     p->modelled = p->curve[kept];
 }
 
-/* What a request's draft has gained. */
 void specp_policy_worth(spec_policy *p, spec_policy_request *r, const specp_plan *plan, double gain) {
     r->worth += (gain - r->worth) * (plan->probe ? 0.25 : 1.0 / 16);
     p->worth += (gain - p->worth) / 64;
-    if (!plan->probe) return;
-    if (gain >= plan->price * draft_time(p))
+    r->looked = plan->probe;
+}
+
+void specp_policy_looked(spec_policy *p, bool promising) {
+    if (promising)
         p->probe_patience = 1;
     else if (p->probe_patience < PATIENCE)
         p->probe_patience *= 2;
