@@ -65,15 +65,20 @@ void specp_mix_values(mix_state *s, const mix_tables *t) {
 
 /* ---- maps of probabilities ------------------------------------------------------ */
 
-/* The step at or below p, 0 < p <= 1, and how far p is from it to the next. */
+#define LEAST_BITS ((127 - 11) << 23) /* of the float 2^-11 */
+#define PART_BITS  21                 /* of a float, below those that name the step */
+#define PART_MASK  ((1 << PART_BITS) - 1)
+#define PART_UNIT  (1.0f / (1 << PART_BITS))
+
+/* The step at or below p, 0 <= p <= 1, and how far p is from it to the next. */
 static uint32_t step_of(float p, float *part) {
-    const uint32_t least = (127u - 11) << 23;
-    uint32_t bits = specp_bits_of_float(p), above = bits > least ? bits - least : 0;
-    *part = (float)(above & 0x1fffff) * (1.0f / 0x200000);
-    return above >> 21;
+    int32_t above = (int32_t)specp_bits_of_float(p) - LEAST_BITS;
+    above = above > 0 ? above : 0;
+    *part = (float)(above & PART_MASK) * PART_UNIT;
+    return (uint32_t)above >> PART_BITS;
 }
 
-static float step_value(uint32_t step) { return specp_float_of_bits(((127u - 11) << 23) + (step << 21)); }
+static float step_value(uint32_t step) { return specp_float_of_bits(LEAST_BITS + (step << PART_BITS)); }
 
 static float mapped(const mix_slot *step, float part) {
     return step[0].value + part * (step[1].value - step[0].value);
@@ -94,14 +99,13 @@ void specp_mix_tables(mix_tables *t) {
     for (uint32_t i = 0, b = 0; i <= 64; i++) t->length[i] = (uint8_t)(b += i > length_end[b]);
 }
 
-static float between(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
-
 /* Evidence begins as a cautious ratio; its count of 0 lets the first update replace most of it. */
 static void start_evidence(mix_state *s) {
     static const float mean[MIX_COUNTS] = {0, 1, 2, 3, 4, 5.5f, 8, 12, 18, 30, 60, 150};
     for (uint32_t i = 0; i < MIX_EVIDENCE_SLOTS; i++) {
         float hits = mean[i / MIX_RANKS / MIX_COUNTS % MIX_COUNTS], misses = mean[i / MIX_RANKS % MIX_COUNTS];
-        s->evidence[i].cell = cell_of(between((hits + 0.03f) / (hits + misses + 1), 0.004f, 0.98f), 0);
+        float p = (hits + 0.03f) / (hits + misses + 1);
+        s->evidence[i].cell = cell_of(p < 0.004f ? 0.004f : p > 0.98f ? 0.98f : p, 0);
     }
 }
 
@@ -145,45 +149,61 @@ void specp_mix_generalize(mix_state *s, const mix_tables *t, uint32_t sure) {
 
 /* ---- weighing ---------------------------------------------------------------- */
 
-/* A number for each candidate. The compiler turns it into what vectors the machine has. */
-typedef float lanes __attribute__((vector_size(4 * MIX_CANDIDATES)));
-
 static void take_inputs(const mix_state *s, mix_case *c) {
     for (uint32_t i = 0; i < MIX_EVIDENCE; i++)
         for (uint32_t k = 0; k < MIX_CANDIDATES; k++) c->x[i][k] = s->evidence[c->cell[i][k]].value;
-    for (uint32_t k = 0; k < c->n; k++) {
+    for (uint32_t k = 0; k < MIX_CANDIDATES; k++) {
         uint32_t hash = mix_hash((uint32_t)c->token[k]);
         c->token_cell[k] = (uint16_t)(hash % MIX_TOKENS * MIX_RANKS + c->rank[k]);
         c->x[MIX_EVIDENCE][k] = s->token[c->token_cell[k]].value;
         c->x[MIX_EVIDENCE + 1][k] = CONSTANT;
-        c->x[MIX_EVIDENCE + 2][k] = c->votes[k] ? CONSTANT : 0;
+        c->x[MIX_EVIDENCE + 2][k] = CONSTANT * (float)(c->votes[k] > 0);
     }
 }
 
-/* mixed[], 0 from n on, and its sum. */
+/* mixed[], 0 where there is no candidate, and its sum. */
 static float mix(const mix_state *s, const mix_tables *t, mix_case *c) {
     const float *a = s->by_match[c->match], *b = s->by_last[c->last], *e = s->by_shape[c->shape];
-    lanes dot = {0}, x;
-    for (uint32_t i = 0; i < MIX_INPUTS; i++) {
-        memcpy(&x, c->x[i], sizeof x);
-        dot += (a[i] + b[i] + e[i]) * x;
-    }
     float sum = 0;
-    for (uint32_t k = 0; k < c->n; k++) {
-        c->mixed[k] = t->squash[(uint32_t)((between(dot[k], -7.99f, 7.99f) + 8) * 256)];
-        sum += c->mixed[k];
+    for (uint32_t k = 0; k < MIX_CANDIDATES; k += MIX_LANES) {
+        mix_lanes at = {8, 8, 8, 8}; /* in the table */
+        for (uint32_t i = 0; i < MIX_INPUTS; i++) at += (a[i] + b[i] + e[i]) * mix_load(&c->x[i][k]);
+        at *= 256;
+        mix_lanes_int low = at > 0, high = at >= 4095;
+        mix_lanes_int step =
+            __builtin_convertvector(mix_keep(at, low & ~high), mix_lanes_int) | (high & 4095);
+        for (uint32_t j = 0; j < MIX_LANES; j++) c->mixed[k + j] = t->squash[step[j]];
+        mix_store(&c->mixed[k], mix_keep(mix_load(&c->mixed[k]), mix_live(k, c->n)));
     }
+    for (uint32_t k = 0; k < MIX_CANDIDATES; k++) sum += c->mixed[k];
     return sum;
 }
 
-/* The level's rows by standing, its steps as in step_of. */
+/* The level's row, by votes and rank. */
+static const uint16_t level_row[MIX_EVIDENCE + 1][MIX_RANKS] = {
+    {0, 4 * MIX_STEPS, 5 * MIX_STEPS, 5 * MIX_STEPS},
+    {0, 0, 0, 0},
+    {1 * MIX_STEPS, 1 * MIX_STEPS, 1 * MIX_STEPS, 1 * MIX_STEPS},
+    {2 * MIX_STEPS, 2 * MIX_STEPS, 2 * MIX_STEPS, 2 * MIX_STEPS},
+    {3 * MIX_STEPS, 3 * MIX_STEPS, 3 * MIX_STEPS, 3 * MIX_STEPS},
+};
+
+/* p[] from the mixed probabilities times `scale`: step_of and mapped, for several at once. */
 static void set_levels(const mix_state *s, mix_case *c, float scale) {
-    for (uint32_t k = 0; k < c->n; k++) {
-        float part;
-        uint32_t standing = c->votes[k] ? c->votes[k] - 1u : 3u + c->rank[k];
-        uint32_t at = standing * MIX_STEPS + step_of(c->mixed[k] * scale, &part);
-        c->level[k] = (uint16_t)(at + (part > 0.5f));
-        c->p[k] = mapped(s->level + at, part);
+    float low[MIX_LANES], high[MIX_LANES];
+    for (uint32_t k = 0; k < MIX_CANDIDATES; k += MIX_LANES) {
+        mix_lanes_int above = (mix_lanes_int)(mix_load(&c->mixed[k]) * scale) - LEAST_BITS;
+        above &= above > 0;
+        mix_lanes part = __builtin_convertvector(above & PART_MASK, mix_lanes) * PART_UNIT;
+        mix_lanes_int step = above >> PART_BITS, nearest = step - (part > 0.5f);
+        for (uint32_t j = 0; j < MIX_LANES; j++) {
+            uint32_t row = level_row[c->votes[k + j]][c->rank[k + j]];
+            low[j] = s->level[row + (uint32_t)step[j]].value;
+            high[j] = s->level[row + (uint32_t)step[j] + 1].value;
+            c->level[k + j] = (uint16_t)(row + (uint32_t)nearest[j]);
+        }
+        mix_lanes from = mix_load(low), p = from + part * (mix_load(high) - from);
+        mix_store(&c->p[k], mix_keep(p, mix_live(k, c->n)));
     }
 }
 

@@ -32,6 +32,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "specdec.h"
 
@@ -157,6 +158,32 @@ static inline int mix_prior_char(uint32_t six) {
 }
 
 static inline uint32_t mix_prior_six(int c) { return (uint32_t)(c - '#' - (c > '?') - (c > '\\')); }
+
+/* ---- numbers for several candidates at once -------------------------------------- */
+
+#define MIX_LANES 4
+
+/* The compiler turns them into what the machine has. */
+typedef float mix_lanes __attribute__((vector_size(4 * MIX_LANES)));
+typedef int32_t mix_lanes_int __attribute__((vector_size(4 * MIX_LANES)));
+
+static inline mix_lanes mix_load(const float *from) {
+    mix_lanes x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+static inline void mix_store(float *to, mix_lanes x) { memcpy(to, &x, sizeof x); }
+
+/* x where the mask is -1, else 0. */
+static inline mix_lanes mix_keep(mix_lanes x, mix_lanes_int mask) {
+    return (mix_lanes)((mix_lanes_int)x & mask);
+}
+
+/* -1 for candidates k, ..., k + MIX_LANES - 1 that there are, else 0. */
+static inline mix_lanes_int mix_live(uint32_t k, uint32_t n) {
+    return (mix_lanes_int){0, 1, 2, 3} < (int32_t)n - (int32_t)k;
+}
 
 /* ---- for the tree --------------------------------------------------------------- */
 

@@ -23,6 +23,7 @@
 #include "specp.h"
 
 #define BRANCHES  5               /* children looked at in a class */
+#define ENOUGH    8               /* occurrences after which no shorter match is asked */
 #define LAST_RANK (MIX_RANKS - 2) /* third child and later */
 #define NO_RANK   (MIX_RANKS - 1)
 #define EAGERNESS 0.6f /* of weighing, against adding */
@@ -33,10 +34,6 @@
  * which it is; worths that differ by less than 2^-14 of them count as equal, and then the first wins. */
 #define KEY_BITS 9
 #define KEY_MASK ((1 << KEY_BITS) - 1)
-#define LANES    4
-
-typedef int32_t keys __attribute__((vector_size(4 * LANES)));
-
 static int32_t key_of(float worth, uint32_t number) {
     int32_t bits;
     memcpy(&bits, &worth, sizeof bits);
@@ -45,18 +42,18 @@ static int32_t key_of(float worth, uint32_t number) {
 
 static uint32_t number_of(int32_t key) { return KEY_MASK - (uint32_t)(key & KEY_MASK); }
 
-static size_t whole(size_t n) { return (n + LANES - 1) / LANES * LANES; }
+static size_t whole(size_t n) { return (n + MIX_LANES - 1) / MIX_LANES * MIX_LANES; }
 
 /* The greatest of n keys, whole(n) of which can be read; those behind n are 0. */
 static int32_t greatest(const int32_t *key, size_t n) {
-    keys most = {0}, k;
-    for (size_t i = 0; i < n; i += LANES) {
+    mix_lanes_int most = {0}, k;
+    for (size_t i = 0; i < n; i += MIX_LANES) {
         memcpy(&k, key + i, sizeof k);
-        keys more = k > most;
+        mix_lanes_int more = k > most;
         most = (k & more) | (most & ~more);
     }
     int32_t best = 0;
-    for (int i = 0; i < LANES; i++) best = most[i] > best ? most[i] : best;
+    for (int i = 0; i < MIX_LANES; i++) best = most[i] > best ? most[i] : best;
     return best;
 }
 
@@ -99,6 +96,14 @@ static uint32_t find_or_add(mix_case *c, uint8_t *place, spec_token token) {
     return c->n++;
 }
 
+/* *to = locus, unless it is one already. Without a branch: whether it is, is as good as random. */
+static void keep_first(spec_locus *to, spec_locus locus) {
+    uint32_t keep = to->count ? ~0u : 0;
+    to->state = (to->state & keep) | (locus.state & ~keep);
+    to->len = (to->len & keep) | (locus.len & ~keep);
+    to->count = (to->count & keep) | (locus.count & ~keep);
+}
+
 /* A class of an index, number e of the evidence: its children become candidates. Its evidence on all
  * others, those to come included, is that it has none of them. */
 static void collect(const mix_tables *t, mix_record *r, uint32_t index, uint32_t e, const specp_class *class,
@@ -115,7 +120,7 @@ static void collect(const mix_tables *t, mix_record *r, uint32_t index, uint32_t
         r->c.cell[e][k] = (uint16_t)mix_evidence_cell(t, base, hits, all - hits, rank);
         if (rank < r->c.rank[k]) r->c.rank[k] = (uint8_t)rank;
         r->c.votes[k] = (uint8_t)(r->c.votes[k] + !rank);
-        if (!r->to[index][k].count) r->to[index][k] = specp_branch_locus(class, b);
+        keep_first(&r->to[index][k], specp_branch_locus(class, b));
     }
 }
 
@@ -142,7 +147,8 @@ static void weigh(const mix_grow *g, mix_record *r, const spec_locus *at, const 
     memset(r->to, 0, sizeof r->to);
     for (uint32_t x = 0; x < MIX_INDEXES; x++) {
         const uint32_t e = x * MIX_CLASSES;
-        size_t n = g->index[x] ? specp_index_chain(g->index[x], at[x], n_own[x], MIX_CLASSES, class) : 0;
+        size_t n =
+            g->index[x] ? specp_index_chain(g->index[x], at[x], n_own[x], ENOUGH, MIX_CLASSES, class) : 0;
         r->n_classes[x] = (uint8_t)n;
         r->len[x] = n ? class[0].at.len : 0;
         for (uint32_t i = 0; i < MIX_CLASSES; i++)
@@ -183,9 +189,13 @@ static int32_t best_key(const mix_record *r, uint32_t record) {
 /* Sets the keys of a record that has just been weighed, `product` being its node's. */
 static void set_keys(const mix_grow *g, mix_scratch *m, uint32_t record, float product) {
     mix_record *r = &m->record[record];
-    for (uint32_t k = 0; k < MIX_CANDIDATES; k++) {
-        float worth = product * r->c.p[k];
-        r->key[k] = k < r->c.n && worth >= g->min_prob ? key_of(worth, k) : 0;
+    for (uint32_t k = 0; k < MIX_CANDIDATES; k += MIX_LANES) {
+        mix_lanes worth = product * mix_load(&r->c.p[k]);
+        mix_lanes_int number =
+            (mix_lanes_int){KEY_MASK, KEY_MASK - 1, KEY_MASK - 2, KEY_MASK - 3} - (int32_t)k;
+        mix_lanes_int key = ((mix_lanes_int)worth & ~KEY_MASK) | number;
+        key &= (worth >= g->min_prob) & mix_live(k, r->c.n);
+        memcpy(&r->key[k], &key, sizeof key);
     }
     m->to_add[record] = best_key(r, record);
 }

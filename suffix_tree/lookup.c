@@ -89,7 +89,8 @@ static void fill_class(const spec_index *x, uint32_t ref, specp_class *c) {
     c->n = single_edge(x, ref, &c->only);
 }
 
-size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, size_t cap, specp_class *out) {
+size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, uint32_t enough, size_t cap,
+                         specp_class *out) {
     size_t n = 0;
     if (at.len >= x->depth) at = spec_index_shorten(x, at, x->depth - 1);
     for (; at.count && at.len > 0; at = spec_index_suffix(x, at)) {
@@ -98,7 +99,7 @@ size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, size_
         c->at.count -= at.len <= n_own;
         if (!c->at.count) continue;
         fill_class(x, at.state, c);
-        if (++n == cap) break;
+        if (++n == cap || c->at.count > enough) break;
     }
     return n;
 }
