@@ -154,12 +154,15 @@ static int observe_draft(mix_drafter *d, mix_request *r, const spec_outcome *o) 
     return SPEC_OK;
 }
 
-/* Looks, learns and adds, token by token; on failure takes back what was added. */
+/* Looks, learns and adds, token by token; on failure takes back what was added, though not what was learnt
+ * of it. */
 static int observe_text(mix_drafter *d, mix_request *r, const spec_outcome *o) {
     suffix_request *b = &r->base;
     mix_view v;
     for (size_t i = 0; i < o->n_committed; i++) {
         const spec_token *tok = o->committed + i;
+        r->n_lesson = 0;
+        r->scratch.n = 0;
         if (b->n_text) {
             view_begin(d, r, &v);
             specp_mix_look(&v.g, &r->scratch);
@@ -168,6 +171,7 @@ static int observe_text(mix_drafter *d, mix_request *r, const spec_outcome *o) {
         int err = note_lesson(d, r, tok, 1);
         if (!err) err = specp_suffix_add(b, tok, 1);
         if (err) {
+            r->scratch.n = 0; /* it was no draft */
             specp_suffix_take_back(b, i);
             return err;
         }
