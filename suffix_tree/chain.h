@@ -25,12 +25,11 @@ typedef struct specp_class {
 } specp_class;
 
 /*
- * The first `cap` classes on the chain from `at` towards the root, which is not among them, up to the first that
- * occurs more than `enough` times.
- * Where `at` has the index's full depth, and so no children, the chain begins with its longest
- * proper suffix. n_own: matches of up to so many tokens have the text's own end among
- * their occurrences; it is taken off their count, and classes without another are left
- * out. Returns how many were written. O(cap + classes left out).
+ * The first `cap` classes on the chain from `at` towards the root, which is not among them, up to the
+ * first that occurs more than `enough` times. Where `at` has the index's full depth, and so no
+ * children, the chain begins with its longest proper suffix. n_own: matches of up to so many tokens have
+ * the text's own end among their occurrences; it is taken off their count, and classes without
+ * another are left out. Returns how many were written. O(cap + classes left out).
  */
 size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, uint32_t enough, size_t cap,
                          specp_class *out);
