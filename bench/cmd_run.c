@@ -35,12 +35,14 @@ static int check_outputs(const cli_command *c, const live *s) {
 static int settle_policy(const cli_command *c, live *s, const char *policy, const char *cost) {
     spec_message why = {""};
     int rc = cli_policy(c, policy, &s->goodput);
+    if (rc == CLI_RUN) rc = cli_check_output(c, "--record", s->record, &cost, 1);
+    if (rc == CLI_RUN) rc = cli_check_output(c, "--json", s->json, &cost, 1);
     if (rc != CLI_RUN) return rc;
     if (s->goodput && !cost)
         return cli_complain(c, "--policy goodput asks what passes cost; expected --cost-model FILE (see "
                                "'specbench profile')");
-    rc = cost ? cost_model_open(&s->cost, cost, &why) : SPEC_OK;
-    return rc == SPEC_OK ? CLI_RUN : cli_complain(c, "%s", why.text);
+    int err = cost ? cost_model_open(&s->cost, cost, &why) : SPEC_OK;
+    return err == SPEC_OK ? CLI_RUN : cli_complain(c, "%s", why.text);
 }
 
 static int settle(const cli_command *c, live *s) {

@@ -363,6 +363,25 @@ static void test_cost_model(void **state) {
                                   "break_even_tokens_per_step"));
 }
 
+static void test_policy(void **state) {
+    (void)state;
+    json_t *report;
+    cli_first_run("replay -q -j - @/good.jsonl -d oracle --policy goodput --cost-model flat", &report);
+    assert_string_equal(json_string_value(cli_member(cli_member(report, "settings"), "policy")), "goodput");
+    json_decref(report);
+    /* All that is free is drafted; of passes that cost as many as they have rows, nothing. */
+    const char *flat = "replay -q -j - @/good.jsonl -d oracle --cost-model flat";
+    assert_true(cli_figure("replay -q -j - @/good.jsonl -d oracle --policy goodput --cost-model flat",
+                           "predicted_speedup") == cli_figure(flat, "predicted_speedup"));
+    assert_true(cli_figure("replay -q -j - @/good.jsonl -d oracle --policy goodput --cost-model linear:1.5",
+                           "tokens_drafted") == 0);
+    cli_expect("replay @/good.jsonl -d oracle --policy goodput", 0, "policy goodput", "");
+    cli_expect("replay @/good.jsonl --policy best", 2, "", "expected fixed or goodput, not 'best'");
+    cli_expect("replay @/good.jsonl --cost-model linear:x", 2, "", "expected linear:S");
+    cli_expect("replay @/good.jsonl --cost-model linear:-1", 2, "", "expected linear:S");
+    cli_expect("replay @/good.jsonl --cost-model linear:", 2, "", "expected linear:S");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
@@ -378,6 +397,7 @@ int main(void) {
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_cost_model),
+        cmocka_unit_test(test_policy),
     };
     return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
 }

@@ -207,6 +207,30 @@ static void test_drawn_drafts(void **state) {
     cli_release(&r);
 }
 
+static void test_policy(void **state) {
+    (void)state;
+    cli_write("passes.json",
+              "{\"schema\":\"specbench-cost/1\",\"name\":\"m\",\"points\":[[1,1],[2,1.1]],\"grid\":["
+              "{\"context\":8,\"batch\":1,\"t1_us\":200,\"points\":[[1,1],[9,1.2]]},"
+              "{\"context\":64,\"batch\":4,\"t1_us\":300,\"points\":[[1,1],[9,1.4]]}]}");
+    cli_expect("run -m @/m.gguf --prompt a --policy goodput", 2, "", "expected --cost-model FILE");
+    cli_expect("run -m @/m.gguf --prompt a --policy good", 2, "", "expected fixed or goodput");
+    cli_expect("run -m @/m.gguf --prompt a --cost-model @/m.gguf", 2, "", "not valid JSON");
+    cli_expect("run -m @/m.gguf --prompt a --cost-model @/passes.json --json @/passes.json", 2, "",
+               "would overwrite");
+    cli_result r =
+        cli_run("run -m @/m.gguf --prompts @/ask.jsonl --max-tokens 20 --repeat 1 --batch 2 -d oracle "
+                "-d random --policy goodput --cost-model @/passes.json --json @/policy.json");
+    if (r.code) fail_msg("%s", r.err);
+    cli_lines_fit(r.out);
+    cli_has(r.out, "policy goodput");
+    cli_release(&r);
+    char *text = support_read_file(cli_at("policy.json"), &(size_t){0});
+    cli_has(text, "\"policy\": \"goodput\"");
+    cli_has(text, "\"identical\": true");
+    free(text);
+}
+
 static void test_record_replays(void **state) {
     (void)state;
     static const char *const laws[] = {"", "--temp 0.8 --stop a", "--max-context 40 --ignore-eos"};
@@ -338,12 +362,13 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage),        cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_report),       cmocka_unit_test(test_same_text),
-        cmocka_unit_test(test_drawn_drafts), cmocka_unit_test(test_record_replays),
-        cmocka_unit_test(test_ends),         cmocka_unit_test(test_bad_prompts),
-        cmocka_unit_test(test_left_out),     cmocka_unit_test(test_foreign_corpus),
-        cmocka_unit_test(test_own_files),    cmocka_unit_test(test_pipe),
+        cmocka_unit_test(test_usage),          cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_report),         cmocka_unit_test(test_same_text),
+        cmocka_unit_test(test_drawn_drafts),   cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_record_replays), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_bad_prompts),    cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_foreign_corpus), cmocka_unit_test(test_own_files),
+        cmocka_unit_test(test_pipe),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }
