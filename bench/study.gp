@@ -35,7 +35,7 @@ set output dir."/curves.svg"
 set multiplot layout rows,3
 do for [f = 1:words(files)] {
     set title word(files, f) noenhanced
-    if (f == 1) { set key inside top left Left reverse font ",9" } else { unset key }
+    if (f == 1) { set key inside top left Left reverse maxcols 1 font ",9" } else { unset key }
     set xlabel ""
     set ylabel ""
     plot for [i = 1:words(families)] curve index word(families, i)."/".word(files, f) using 1:2 lw 2 \
@@ -49,7 +49,7 @@ set terminal svg size 560,560 font "sans,13" background "white"
 set output dir."/reliability.svg"
 unset title
 unset logscale
-set key inside bottom right Left reverse font ",11"
+set key inside top left Left reverse maxcols 1 font ",11"
 set size square
 set xrange [0:1]
 set yrange [0:1]

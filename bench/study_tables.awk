@@ -224,6 +224,7 @@ function settings(    i, b, k, s, titles) {
     for (b = 1; b <= n_tuned; b++)
         for (i = 1; i <= n_files; i++) {
             k = file[i] SUBSEP tuned[b]
+            if (!(k in best)) continue
             s = best_drafter[k]
             printf "| %s | %s | %s | %s | %s | %s | %s | %s |\n", file[i], tuned[b], option(s, "factor"),
                 option(s, "offset"), option(s, "min_prob"), fixed(best[k], 3), fixed(best_nodes[k], 1),
