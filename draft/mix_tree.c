@@ -265,14 +265,15 @@ void specp_mix_tree(const mix_grow *g, mix_scratch *m, spec_tree *out) {
 
 /* ---- learning ----------------------------------------------------------------- */
 
-/* Learns from every node of the draft, but for those on which the text has not come to a decision. */
+/* Learns from every node of the draft, but for those on which the text has not come to a decision: they
+ * and what follows them count as on its path. */
 static void learn_paths(mix_scratch *m, mix_state *s, const mix_tables *t, const spec_token *tok, size_t n) {
     for (uint32_t i = 0; i < m->n_nodes; i++) {
         mix_node *v = &m->node[i];
         bool open = v->parent < 0 || m->node[v->parent].on_path;
-        if (open && v->depth >= n) continue;
-        v->on_path = open && tok[v->depth] == v->token;
-        specp_mix_learn_path(s, t, v->cell, v->on_path);
+        bool undecided = open && v->depth >= n;
+        v->on_path = undecided || (open && tok[v->depth] == v->token);
+        if (!undecided) specp_mix_learn_path(s, t, v->cell, v->on_path);
     }
 }
 
