@@ -110,6 +110,8 @@ static void test_eight_threads(void **state) {
                                         "ngram-mod:n=3,min=0,size_mb=1,tenants=2",
                                         "ngram-mod:n=3,min=0,shared=0",
                                         "suffix",
+                                        "mix",
+                                        "mix:shared=0,nodes=8",
                                         "union:suffix+(cascade:pld>ngram-cache)"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) run_threads(specs[i]);
 }

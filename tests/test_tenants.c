@@ -75,8 +75,9 @@ static leak_count play(const char *spec) {
 
 static void test_knowledge_stays_with_its_tenant(void **state) {
     (void)state;
-    static const char *const specs[] = {"suffix", "pld", "ngram-cache", "ngram-mod:n=3,min=0,streak=0"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const specs[] = {"suffix", "mix", "pld", "ngram-cache",
+                                        "ngram-mod:n=3,min=0,streak=0"};
+    for (size_t i = 0; i < 5; i++) {
         leak_count c = play(specs[i]);
         if (c.foreign) fail_msg("%s: %zu tokens of other tenants", specs[i], c.foreign);
         assert_true(c.own > 100); /* it did draft */
@@ -111,9 +112,10 @@ static uint32_t crossing(const char *spec) {
 static void test_knowledge_crosses_when_asked(void **state) {
     (void)state;
     static const char *const specs[][2] = {{"suffix", "suffix:cross_tenant=1"},
+                                           {"mix", "mix:cross_tenant=1"},
                                            {"ngram-cache", "ngram-cache:cross_tenant=1"},
                                            {"ngram-mod:n=3,min=0", "ngram-mod:n=3,min=0,cross_tenant=1"}};
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         assert_int_equal(crossing(specs[i][0]), 0);
         assert_true(crossing(specs[i][1]) > 0);
     }
@@ -123,9 +125,10 @@ static void test_knowledge_crosses_when_asked(void **state) {
 static void test_nothing_is_learnt_across_requests_when_not_shared(void **state) {
     (void)state;
     static const char *const specs[][2] = {{"suffix", "suffix:shared=0"},
+                                           {"mix", "mix:shared=0"},
                                            {"ngram-cache", "ngram-cache:shared=0"},
                                            {"ngram-mod:n=3,min=0", "ngram-mod:n=3,min=0,shared=0"}};
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         for (int off = 0; off < 2; off++) {
             const spec_token tok[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
             spec_drafter *d;
