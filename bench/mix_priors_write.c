@@ -56,7 +56,7 @@ static int fill(FILE *f, void *user) {
           "/* clang-format off */\n"
           "const char *const specp_mix_priors[] = {\n",
           f);
-    put_cells(&w, &c->tables, s->evidence, MIX_EVIDENCE_SLOTS);
+    put_cells(&w, &c->tables, s->evidence, MIX_MATCH_SLOTS);
     put_cells(&w, &c->tables, s->level, sizeof s->level / sizeof *s->level);
     put_cells(&w, &c->tables, s->path, sizeof s->path / sizeof *s->path);
     put_cells(&w, &c->tables, s->reach, sizeof s->reach / sizeof *s->reach);

@@ -181,7 +181,7 @@ int specp_cascade_open(spec_drafter **out, const char *options, const spec_draft
     double tau = 1;
     spec_drafter *d[2];
     int err = specp_options_parse("cascade", len < whole ? text + len + 1 : "", table, 1, &tau, why);
-    if (!err) err = specp_parts_open(d, &n, "cascade", text, len, '>', 2, env, alloc, why);
+    if (!err) err = specp_parts_open(d, &n, "cascade", text, len, '>', 2, 2, env, alloc, why);
     if (err) return err;
     err = specp_cascade_of(out, d, tau, alloc);
     if (!err) return SPEC_OK;

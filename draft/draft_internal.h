@@ -137,12 +137,16 @@ specp_open_fn specp_pld_open;                     /* pld.c */
 specp_open_fn specp_ngram_cache_open;             /* ngram_cache.c */
 specp_open_fn specp_ngram_mod_open;               /* ngram_mod.c */
 specp_open_fn specp_recycle_open;                 /* recycle.c */
-specp_open_fn specp_mix_open;                     /* mix.c */
+specp_open_env_fn specp_mix_open;                 /* mix_parts.c */
 specp_open_env_fn specp_medusa_open;              /* heads/medusa.c */
 specp_open_env_fn specp_eagle3_drafter_open;      /* heads/eagle3.c */
 specp_open_env_fn specp_model_open;               /* heads/model.c */
 specp_open_env_fn specp_union_open;               /* union.c */
 specp_open_env_fn specp_cascade_open;             /* cascade.c */
+
+/* What a drafter's ops are called with (drafter.c). */
+void *specp_drafter_self(const spec_drafter *d);
+void *specp_request_state(const spec_request *r);
 
 /* Whether a built-in drafter must be told a file. */
 bool specp_drafter_needs_file(const char *name);

@@ -35,6 +35,10 @@ struct spec_request {
     size_t max_new_tokens, max_context;
 };
 
+void *specp_drafter_self(const spec_drafter *d) { return d->self; }
+
+void *specp_request_state(const spec_request *r) { return r->state; }
+
 /* ---- checks ------------------------------------------------------------ */
 
 int specp_take_struct(void *dst, size_t size, size_t size_v1, const void *src) {

@@ -12,7 +12,7 @@
 #define RATE         0.01f /* of the weights */
 #define LIMIT        255   /* updates over which evidence and tokens forget */
 #define LEVEL_LIMIT  500   /* levels */
-#define PATH_LIMIT   250   /* paths */
+#define PATH_LIMIT   80    /* paths */
 #define REACH_LIMIT  64
 #define FIRST_WEIGHT 0.3f
 #define CONSTANT     0.5f
@@ -102,10 +102,20 @@ void specp_mix_tables(mix_tables *t) {
 /* Evidence begins as a cautious ratio; its count of 0 lets the first update replace most of it. */
 static void start_evidence(mix_state *s) {
     static const float mean[MIX_COUNTS] = {0, 1, 2, 3, 4, 5.5f, 8, 12, 18, 30, 60, 150};
-    for (uint32_t i = 0; i < MIX_EVIDENCE_SLOTS; i++) {
+    for (uint32_t i = 0; i < MIX_MATCH_SLOTS; i++) {
         float hits = mean[i / MIX_RANKS / MIX_COUNTS % MIX_COUNTS], misses = mean[i / MIX_RANKS % MIX_COUNTS];
         float p = (hits + 0.03f) / (hits + misses + 1);
         s->evidence[i].cell = cell_of(p < 0.004f ? 0.004f : p > 0.98f ? 0.98f : p, 0);
+    }
+}
+
+/* A draft's probabilities begin as what they say. */
+static void start_parts(mix_state *s) {
+    for (uint32_t i = 0; i < MIX_PART_SLOTS; i++) {
+        uint32_t step = i / MIX_RANKS % MIX_PART_STEPS;
+        float p = specp_float_of_bits((uint32_t)LEAST_BITS + (step << 22));
+        if (step == MIX_PART_STEPS - 1) p = 0.01f;
+        s->evidence[MIX_MATCH_SLOTS + i].cell = cell_of(p < 0.98f ? p : 0.98f, 2);
     }
 }
 
@@ -123,12 +133,13 @@ static void start_map(mix_slot *s, size_t n) {
 void specp_mix_start(mix_state *s, const mix_tables *t) {
     memset(s, 0, sizeof *s);
     start_evidence(s);
+    start_parts(s);
     start_tokens(s);
     start_map(SLOTS(s->level));
     start_map(SLOTS(s->path));
     for (uint32_t i = 0; i < sizeof s->reach / sizeof *s->reach; i++) s->reach[i].cell = cell_of(0.7f, 16);
     for (uint32_t i = 0; i < MIX_LENGTHS * MIX_LENGTHS; i++)
-        for (uint32_t k = 0; k < MIX_EVIDENCE; k++) s->by_match[i][k] = FIRST_WEIGHT;
+        for (uint32_t k = 0; k < MIX_EVIDENCE; k++) s->by_match[i][3 + k] = FIRST_WEIGHT;
     specp_mix_values(s, t);
 }
 
@@ -150,15 +161,15 @@ void specp_mix_generalize(mix_state *s, const mix_tables *t, uint32_t sure) {
 /* ---- weighing ---------------------------------------------------------------- */
 
 static void take_inputs(const mix_state *s, mix_case *c) {
-    for (uint32_t i = 0; i < MIX_EVIDENCE; i++)
-        for (uint32_t k = 0; k < MIX_CANDIDATES; k++) c->x[i][k] = s->evidence[c->cell[i][k]].value;
     for (uint32_t k = 0; k < MIX_CANDIDATES; k++) {
         uint32_t hash = mix_hash((uint32_t)c->token[k]);
         c->token_cell[k] = (uint16_t)(hash % MIX_TOKENS * MIX_RANKS + c->rank[k]);
-        c->x[MIX_EVIDENCE][k] = s->token[c->token_cell[k]].value;
-        c->x[MIX_EVIDENCE + 1][k] = CONSTANT;
-        c->x[MIX_EVIDENCE + 2][k] = CONSTANT * (float)(c->votes[k] > 0);
+        c->x[0][k] = s->token[c->token_cell[k]].value;
+        c->x[1][k] = CONSTANT;
+        c->x[2][k] = CONSTANT * (float)(c->votes[k] > 0);
     }
+    for (uint32_t i = 0; i < c->n_evidence; i++)
+        for (uint32_t k = 0; k < MIX_CANDIDATES; k++) c->x[3 + i][k] = s->evidence[c->cell[i][k]].value;
 }
 
 /* mixed[], 0 where there is no candidate, and its sum. */
@@ -167,7 +178,7 @@ static float mix(const mix_state *s, const mix_tables *t, mix_case *c) {
     float sum = 0;
     for (uint32_t k = 0; k < MIX_CANDIDATES; k += MIX_LANES) {
         mix_lanes at = {8, 8, 8, 8}; /* in the table */
-        for (uint32_t i = 0; i < MIX_INPUTS; i++) at += (a[i] + b[i] + e[i]) * mix_load(&c->x[i][k]);
+        for (uint32_t i = 0; i < 3 + c->n_evidence; i++) at += (a[i] + b[i] + e[i]) * mix_load(&c->x[i][k]);
         at *= 256;
         mix_lanes_int low = at > 0, high = at >= 4095;
         mix_lanes_int step =
@@ -179,13 +190,9 @@ static float mix(const mix_state *s, const mix_tables *t, mix_case *c) {
     return sum;
 }
 
-/* The level's row, by votes and rank. */
-static const uint16_t level_row[MIX_EVIDENCE + 1][MIX_RANKS] = {
-    {0, 4 * MIX_STEPS, 5 * MIX_STEPS, 5 * MIX_STEPS},
-    {0, 0, 0, 0},
-    {1 * MIX_STEPS, 1 * MIX_STEPS, 1 * MIX_STEPS, 1 * MIX_STEPS},
-    {2 * MIX_STEPS, 2 * MIX_STEPS, 2 * MIX_STEPS, 2 * MIX_STEPS},
-    {3 * MIX_STEPS, 3 * MIX_STEPS, 3 * MIX_STEPS, 3 * MIX_STEPS},
+/* The standing of a candidate, by votes and rank. */
+static const uint8_t standing[MIX_EVIDENCE + 1][MIX_RANKS] = {
+    {0, 6, 7, 7}, {0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {3, 3, 3, 3}, {4, 4, 4, 4}, {5, 5, 5, 5},
 };
 
 /* p[] from the mixed probabilities times `scale`: step_of and mapped, for several at once. */
@@ -197,7 +204,7 @@ static void set_levels(const mix_state *s, mix_case *c, float scale) {
         mix_lanes part = __builtin_convertvector(above & PART_MASK, mix_lanes) * PART_UNIT;
         mix_lanes_int step = above >> PART_BITS, nearest = step - (part > 0.5f);
         for (uint32_t j = 0; j < MIX_LANES; j++) {
-            uint32_t row = level_row[c->votes[k + j]][c->rank[k + j]];
+            uint32_t row = standing[c->votes[k + j]][c->rank[k + j]] * MIX_STEPS;
             low[j] = s->level[row + (uint32_t)step[j]].value;
             high[j] = s->level[row + (uint32_t)step[j] + 1].value;
             c->level[k + j] = (uint16_t)(row + (uint32_t)nearest[j]);
@@ -226,7 +233,7 @@ float specp_mix_path(const mix_state *s, uint32_t depth, float product, uint16_t
 
 static void learn_weights(mix_state *s, const mix_case *c, const float *error) {
     float *a = s->by_match[c->match], *b = s->by_last[c->last], *e = s->by_shape[c->shape];
-    for (uint32_t i = 0; i < MIX_INPUTS; i++) {
+    for (uint32_t i = 0; i < 3 + c->n_evidence; i++) {
         float step = 0;
         for (uint32_t k = 0; k < MIX_CANDIDATES; k++) step += error[k] * c->x[i][k];
         a[i] += step;
@@ -241,7 +248,7 @@ void specp_mix_learn(mix_state *s, const mix_tables *t, const mix_case *c, spec_
         bool right = c->token[k] == next;
         uint32_t target = right ? ONE : 0;
         error[k] = RATE * ((float)right - c->mixed[k]);
-        for (uint32_t i = 0; i < MIX_EVIDENCE; i++)
+        for (uint32_t i = 0; i < c->n_evidence; i++)
             if (c->cell[i][k] != MIX_NO_EVIDENCE) learn_stretched(&s->evidence[c->cell[i][k]], t, target);
         learn_stretched(&s->token[c->token_cell[k]], t, target);
         learn_plain(&s->level[c->level[k]], t, target, LEVEL_LIMIT);

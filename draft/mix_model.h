@@ -7,6 +7,7 @@
  *     evidence on one candidate                                    (mix_tree.c)
  *       own index:     two classes   hits, misses, length, rank
  *       shared index:  two classes   likewise
+ *       other drafters' drafts       probability there, rank
  *       the token itself             and its best rank
  *            |
  *            v   adaptive tables: how often was such evidence right?
@@ -38,18 +39,23 @@
 
 #define MIX_CANDIDATES 8 /* tokens weighed at a node */
 #define MIX_CLASSES    2 /* of each index: the two longest */
-#define MIX_EVIDENCE   (2 * MIX_CLASSES)
-#define MIX_INPUTS     (MIX_EVIDENCE + 3) /* and the token, a constant, whether it is a best child */
+#define MIX_MATCHES    (2 * MIX_CLASSES)
+#define MIX_PARTS      2 /* other drafters, at most */
+#define MIX_EVIDENCE   (MIX_MATCHES + MIX_PARTS)
+#define MIX_INPUTS     (3 + MIX_EVIDENCE) /* the token, a constant, whether it is a best child, evidence */
 
 #define MIX_LENGTHS   11 /* buckets of match length; 0: no match */
 #define MIX_COUNTS    12 /* buckets of hits and of misses */
 #define MIX_RANKS     4  /* best child, second, later; none of them */
-#define MIX_STANDINGS 6  /* best child of so many classes, 1 to 4; of none, but second, or later */
+#define MIX_STANDINGS 8  /* best by so much evidence, 1 to 6; by none, but second, or later */
 #define MIX_TOKENS    4096
 #define MIX_LASTS     1024
-#define MIX_SHAPES    64
-#define MIX_DEPTHS    8  /* of nodes: 1 to 4, then buckets */
-#define MIX_STEPS     46 /* of a map: 2^-11 to 1, four an octave; and a last one that is not reached */
+#define MIX_SHAPES    256
+#define MIX_PART_STEPS                                                                                       \
+    24                /* of a probability in another drafter's draft: from 2^-11, two an octave; a last one
+                           * for what it leaves out */
+#define MIX_DEPTHS 8  /* of nodes: 1 to 4, then buckets */
+#define MIX_STEPS  46 /* of a map: 2^-11 to 1, four an octave; and a last one that is not reached */
 
 /* A probability that adapts: 22 bits of it, and 10 of how often it was updated. */
 typedef uint32_t mix_cell;
@@ -60,12 +66,13 @@ typedef struct mix_slot {
     float value;
 } mix_slot;
 
-#define MIX_EVIDENCE_SLOTS (2 * MIX_LENGTHS * MIX_COUNTS * MIX_COUNTS * MIX_RANKS)
-#define MIX_NO_EVIDENCE    MIX_EVIDENCE_SLOTS /* of a class that there is not: its value is 0 */
+#define MIX_MATCH_SLOTS (2 * MIX_LENGTHS * MIX_COUNTS * MIX_COUNTS * MIX_RANKS)
+#define MIX_PART_SLOTS  (MIX_PARTS * MIX_PART_STEPS * MIX_RANKS)
+#define MIX_NO_EVIDENCE (MIX_MATCH_SLOTS + MIX_PART_SLOTS) /* where there is none: its value is 0 */
 
 /* All that is learned: a plain value. */
 typedef struct mix_state {
-    mix_slot evidence[MIX_EVIDENCE_SLOTS + 1];
+    mix_slot evidence[MIX_NO_EVIDENCE + 1]; /* matches, then drafts */
     mix_slot token[MIX_TOKENS * MIX_RANKS];
     mix_slot level[MIX_STANDINGS * MIX_STEPS];
     mix_slot path[MIX_DEPTHS * MIX_STEPS];
@@ -85,11 +92,12 @@ typedef struct mix_tables {
 
 /* What is weighed at one node. The caller fills the first part; places from n on hold any valid cells. */
 typedef struct mix_case {
-    uint32_t n; /* candidates */
+    uint32_t n;          /* candidates */
+    uint32_t n_evidence; /* MIX_MATCHES, and the drafts that there are */
     spec_token token[MIX_CANDIDATES];
     uint16_t cell[MIX_EVIDENCE][MIX_CANDIDATES]; /* in mix_state.evidence */
-    uint8_t rank[MIX_CANDIDATES];                /* the best in any class */
-    uint8_t votes[MIX_CANDIDATES];               /* classes whose best child it is */
+    uint8_t rank[MIX_CANDIDATES];                /* the best by any evidence */
+    uint8_t votes[MIX_CANDIDATES];               /* evidence by which it is the best */
     uint16_t match, last, shape;                 /* the weight sets */
 
     float p[MIX_CANDIDATES];     /* the result, 0 from n on */
@@ -203,6 +211,19 @@ static inline uint32_t mix_evidence_base(const mix_tables *t, uint32_t index, ui
 static inline uint32_t mix_evidence_cell(const mix_tables *t, uint32_t base, uint32_t hits, uint32_t misses,
                                          uint32_t rank) {
     return base + (mix_count(t, hits) * MIX_COUNTS + mix_count(t, misses)) * MIX_RANKS + rank;
+}
+
+/* The cell of what draft number `part` says of a token: its probability where the parent is reached. */
+static inline uint32_t mix_part_cell(uint32_t part, float p, uint32_t rank) {
+    uint32_t bits;
+    memcpy(&bits, &p, sizeof bits);
+    const uint32_t least = (127u - 11) << 23, step = bits > least ? (bits - least) >> 22 : 0;
+    return MIX_MATCH_SLOTS + (part * MIX_PART_STEPS + step) * MIX_RANKS + rank;
+}
+
+/* Of those that it leaves out. */
+static inline uint32_t mix_part_absent(uint32_t part) {
+    return MIX_MATCH_SLOTS + (part * MIX_PART_STEPS + MIX_PART_STEPS - 1) * MIX_RANKS + MIX_RANKS - 1;
 }
 
 static inline uint32_t mix_hash(uint32_t x) {

@@ -129,7 +129,7 @@ void specp_mix_taught(mix_state *s, const mix_tables *t) {
     reader r = {0};
     specp_mix_start(s, t);
     if (!specp_mix_priors[0]) return;
-    read_cells(&r, s->evidence, MIX_EVIDENCE_SLOTS);
+    read_cells(&r, s->evidence, MIX_MATCH_SLOTS);
     read_cells(&r, s->level, sizeof s->level / sizeof *s->level);
     read_cells(&r, s->path, sizeof s->path / sizeof *s->path);
     read_cells(&r, s->reach, sizeof s->reach / sizeof *s->reach);

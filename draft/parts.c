@@ -80,12 +80,12 @@ static int open_part(spec_drafter **out, const char *name, const char *text, siz
 }
 
 int specp_parts_open(spec_drafter **d, size_t *n, const char *name, const char *text, size_t len,
-                     char separator, size_t max, const spec_drafter_env *env, const spec_allocator *alloc,
-                     spec_message *why) {
+                     char separator, size_t min, size_t max, const spec_drafter_env *env,
+                     const spec_allocator *alloc, spec_message *why) {
     const char word[2] = {separator, '\0'};
     int err = check_parentheses(name, text, len, why);
     *n = 0;
-    if (!err && specp_parts_find(text, len, word) == len)
+    if (!err && min > 1 && specp_parts_find(text, len, word) == len)
         err = specp_fail(why, SPEC_ERR_INVALID, "drafter %s: '%.*s': expected two drafters with '%c' between",
                          name, SHOW(text, len), separator);
     for (size_t at = 0; !err && at <= len;) {

@@ -28,14 +28,15 @@ typedef struct specp_parts {
 } specp_parts;
 
 /*
- * Opens the drafters of `text`, PART, separator, PART, ...: at least two, at most
+ * Opens the drafters of `text`, PART, separator, PART, ...: at least `min`, at most
  * `max`, into d[0..*n). A PART is what spec_drafter_open takes, or that in
  * parentheses, within which separators are not looked for. `name` is the drafter
  * made, for messages.
  */
 SPEC_MUST_CHECK int specp_parts_open(spec_drafter **d, size_t *n, const char *name, const char *text,
-                                     size_t len, char separator, size_t max, const spec_drafter_env *env,
-                                     const spec_allocator *alloc, spec_message *why);
+                                     size_t len, char separator, size_t min, size_t max,
+                                     const spec_drafter_env *env, const spec_allocator *alloc,
+                                     spec_message *why);
 
 /* Holds n drafters, which specp_parts_close frees. */
 SPEC_MUST_CHECK int specp_parts_init(specp_parts *p, spec_drafter *const *d, size_t n,

@@ -22,7 +22,7 @@ static const builtin builtins[] = {
     {"ngram-cache", specp_ngram_cache_help, .open = specp_ngram_cache_open},
     {"ngram-mod", specp_ngram_mod_help, .open = specp_ngram_mod_open},
     {"recycle", specp_recycle_help, .open = specp_recycle_open},
-    {"mix", specp_mix_help, .open = specp_mix_open},
+    {"mix", specp_mix_help, .open_env = specp_mix_open},
     {"medusa", specp_medusa_help, .open_env = specp_medusa_open, .file = true},
     {"eagle3", specp_eagle3_help, .open_env = specp_eagle3_drafter_open, .file = true},
     {"model", specp_model_help, .open_env = specp_model_open, .file = true},

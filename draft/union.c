@@ -323,7 +323,7 @@ int specp_union_open(spec_drafter **out, const char *options, const spec_drafter
     const char *text = *options ? options : "suffix+pld";
     spec_drafter *d[SPECP_MAX_PARTS];
     size_t n;
-    int err = specp_parts_open(d, &n, "union", text, strlen(text), '+', SPECP_MAX_PARTS, env, alloc, why);
+    int err = specp_parts_open(d, &n, "union", text, strlen(text), '+', 2, SPECP_MAX_PARTS, env, alloc, why);
     if (err) return err;
     err = specp_union_of(out, d, n, alloc);
     if (!err) return SPEC_OK;

@@ -35,6 +35,7 @@ static mix_case empty_case(uint32_t n) {
     mix_case c;
     memset(&c, 0, sizeof c);
     c.n = n;
+    c.n_evidence = MIX_MATCHES;
     for (uint32_t i = 0; i < MIX_EVIDENCE; i++)
         for (uint32_t k = 0; k < MIX_CANDIDATES; k++) c.cell[i][k] = MIX_NO_EVIDENCE;
     for (uint32_t k = 0; k < n; k++) {
@@ -307,7 +308,7 @@ static void test_generalizing_forgets_tokens(void **unused) {
         size_t capped = 0;
         *state = *before;
         specp_mix_generalize(state, &tables, sure[i]);
-        for (size_t k = 0; k < MIX_EVIDENCE_SLOTS; k++) {
+        for (size_t k = 0; k < MIX_MATCH_SLOTS; k++) {
             uint32_t was = before->evidence[k].cell & 1023, is = state->evidence[k].cell & 1023;
             assert_int_equal(is, was < sure[i] ? was : sure[i]);
             assert_true(state->evidence[k].cell >> 10 == before->evidence[k].cell >> 10);
