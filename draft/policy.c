@@ -68,7 +68,7 @@ int spec_policy_new(spec_policy **out, spec_drafter *d, const spec_policy_option
     p->draft.request = o.draft_time;
     p->draft.node = o.node_time;
     p->worth = 1; /* until it is known */
-    p->probe_patience = p->speed = 1;
+    p->probe_patience = 1;
     *out = p;
     return SPEC_OK;
 }
@@ -92,7 +92,7 @@ void spec_policy_free(spec_policy *p) {
     spec_drafter_free(p->drafter);
     specp_cost_release(&p->cost, &alloc);
     specp_release(&alloc, p->right, p->o.max_nodes, sizeof *p->right);
-    specp_release(&alloc, p->curve, p->cap_curve, sizeof *p->curve);
+    specp_policy_release_curve(p);
     release_room(p);
     specp_release(&alloc, p, 1, sizeof *p);
 }
@@ -104,7 +104,7 @@ void spec_policy_get_stats(const spec_policy *p, spec_policy_stats *out) {
     out->goodput = p->time > 0 ? p->tokens / p->time : 0;
     out->draft_time = p->draft.request;
     out->node_time = p->draft.node;
-    out->speed = p->speed;
+    out->unit_ns = specp_policy_unit(p);
     out->loss = p->loss;
 }
 
@@ -228,7 +228,8 @@ static size_t candidates_of(spec_policy *p, spec_policy_request *r, const spec_t
 /* Asks the drafter for those of the plan; *time is how long that took, in units. */
 static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *trees, const specp_plan *plan,
                double *time) {
-    bool clock = p->o.unit_ns > 0 && !p->o.told_draft;
+    double unit = p->o.told_draft ? 0 : specp_policy_unit(p);
+    bool clock = unit > 0;
     for (size_t i = 0; i < plan->n_asked; i++) {
         size_t at = p->asked[i];
         spec_propose_args *a = &p->args[i];
@@ -246,7 +247,7 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
     int err = plan->n_asked == 1 ? spec_request_propose(p->inner[0], &p->args[0], p->tree[0])
                                  : spec_request_propose_batch((spec_request *const *)p->inner, p->args,
                                                               (spec_tree *const *)p->tree, plan->n_asked);
-    if (clock) *time = (double)(p->o.clock(p->o.user) - t0) / (p->o.unit_ns * p->speed);
+    if (clock) *time = (double)(p->o.clock(p->o.user) - t0) / unit;
     for (size_t i = 0; i < plan->n_asked && !clock; i++)
         *time += p->draft.request + p->draft.node * p->tree[i]->n;
     return err;
@@ -348,11 +349,4 @@ int spec_policy_propose(spec_policy *p, spec_policy_request *const *r, const spe
     p->stats.probes += plan.probe;
     specp_policy_spent(p, judge(p, r, &plan, time), time);
     return SPEC_OK;
-}
-
-void spec_policy_timed(spec_policy *p, uint64_t ns) {
-    if (!p || !(p->o.unit_ns > 0) || !(p->modelled > 0) || !ns) return;
-    double ratio = (double)ns / p->o.unit_ns / p->modelled;
-    p->speed += (ratio - p->speed) / 32;
-    p->modelled = 0;
 }

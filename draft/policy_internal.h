@@ -6,6 +6,7 @@
  *     policy_plan.c       before the draft: who is asked, for how much; and the accounts after it
  *     policy_choose.c     after the draft: which nodes of all trees pay
  *     policy_calibrate.c  what probabilities are worth
+ *     policy_time.c       what passes cost here, by model and measurement
  *     policy_cost.c       what passes cost
  */
 #ifndef DRAFT_POLICY_INTERNAL_H
@@ -112,6 +113,13 @@ typedef struct specp_draft_time {
     double request, node;      /* the result, in units */
 } specp_draft_time;
 
+#define SPECP_RATIOS 13 /* the last: of 2,048 nodes or more */
+
+typedef struct specp_ratio {
+    double median;
+    unsigned n, age; /* measurements; passes since the last */
+} specp_ratio;
+
 struct spec_policy {
     spec_drafter *drafter;
     spec_allocator alloc;
@@ -125,16 +133,21 @@ struct spec_policy {
     double nodes;          /* offered in a draft, lately */
     double probe_credit;   /* time put aside for looking whether drafting pays by now */
     double probe_patience; /* how much of it a look waits for, in draft times; doubles with each vain look */
-    double speed;          /* measured over modelled time of passes, lately */
-    double modelled;       /* time of the pass under way, 0 = it has been told */
+    /* of the pass under way */
+    bool under_way; /* its time has not been told */
+    size_t kept;
+    double modelled;
     /* Of drafts with q rows, how often the i-th node was right, lately. They are cut to so many nodes before
      * they are made: what was drawn must not decide what is kept. */
     float *right; /* (max_nodes) */
     bool draws;   /* the drafter can sample */
     spec_policy_stats stats;
     /* curve[k]: time of a pass with k drafted nodes, for the context and batch of its key */
-    double *curve;
+    double *curve, *model; /* as measured; as modelled */
     size_t n_curve, cap_curve, key_batch, key_context;
+    specp_ratio ratio[SPECP_RATIOS]; /* measured over modelled times, by nodes: 0 | 1 | 2-3 | 4-7 | ... */
+    bool timed;                      /* some were measured */
+    size_t since_plain;              /* passes since one without drafted nodes */
     /* room for the requests of a proposal */
     size_t cap;
     spec_request **inner;
@@ -145,6 +158,18 @@ struct spec_policy {
     specp_candidate_node *node, *sorting; /* (cap, max_nodes) */
     uint8_t *keep;                        /* (cap, max_nodes) */
 };
+
+/* ---- what passes cost here (policy_time.c) --------------------------------- */
+
+/* Makes p->curve that of n requests of `context` tokens. SPEC_ERR_NOMEM. */
+SPEC_MUST_CHECK int specp_policy_curve(spec_policy *p, size_t n, double context);
+void specp_policy_release_curve(spec_policy *p);
+/* Nanoseconds of a unit of time, by the plain passes measured lately; 0 = unknown. */
+double specp_policy_unit(const spec_policy *p);
+/* Whether the next pass should be one without draft, to be measured. */
+bool specp_policy_plain(const spec_policy *p);
+/* A pass with so many nodes follows. */
+void specp_policy_run(spec_policy *p, size_t kept);
 
 /* ---- before and after the draft (policy_plan.c) ---------------------------- */
 
@@ -163,8 +188,6 @@ void specp_policy_looked(spec_policy *p, bool promising);
 /* What the text says of a draft with q rows: right[i], where node i was. */
 void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint8_t *right);
 
-/* Makes p->curve that of n requests of `context` tokens. SPEC_ERR_NOMEM. */
-SPEC_MUST_CHECK int specp_policy_curve(spec_policy *p, size_t n, double context);
 void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, specp_plan *plan);
 /* The draft took so long, and offered so many nodes. */
 void specp_policy_drafted(spec_policy *p, const specp_plan *plan, size_t nodes, double time);

@@ -23,25 +23,6 @@
 #define MEMORY   2000.0 /* passes that the goodput remembers */
 #define MODEST   0.25f  /* probabilities of nodes that pay may be stated so much too low */
 
-/* ---- what passes cost here --------------------------------------------- */
-
-int specp_policy_curve(spec_policy *p, size_t n, double context) {
-    size_t want = n * p->o.max_nodes + 1, key = (size_t)(context / 64);
-    if (p->n_curve >= want && p->key_batch == n && p->key_context == key) return SPEC_OK;
-    if (want > p->cap_curve) {
-        double *grown = specp_resize(&p->alloc, p->curve, p->cap_curve, want, sizeof *grown);
-        if (!grown) return SPEC_ERR_NOMEM;
-        p->curve = grown;
-        p->cap_curve = want;
-    }
-    for (size_t k = 0; k < want; k++)
-        p->curve[k] = specp_cost_time(&p->cost, n + k, (double)key * 64 + 32, (double)n);
-    p->n_curve = want;
-    p->key_batch = n;
-    p->key_context = key;
-    return SPEC_OK;
-}
-
 /* ---- the plan ------------------------------------------------------------- */
 
 static double draft_time(const spec_policy *p) { return p->draft.request + p->draft.node * p->nodes; }
@@ -91,7 +72,7 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
     }
     *plan = (specp_plan){.price = p->tokens / p->time, .room = (LIMIT * plain - p->loss) * BET};
     p->probe_credit += p->o.max_loss / 2 * plain;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && !specp_policy_plain(p); i++)
         if (asks(p, r[i], plan)) p->asked[plan->n_asked++] = i;
     size_t most = plan->n_asked * p->o.max_nodes;
     while (plan->most < most && curve[plan->most + 1] - plain <= plan->room) plan->most++;
@@ -112,7 +93,7 @@ void specp_policy_drafted(spec_policy *p, const specp_plan *plan, size_t nodes, 
     double r = (double)plan->n_asked, n = (double)nodes, fade = 1 - 1.0 / 64;
     double expected = d->request * r + d->node * n;
     p->nodes += (n / r - p->nodes) / 16;
-    if (p->o.told_draft || !(p->o.unit_ns > 0)) return;
+    if (p->o.told_draft || !(specp_policy_unit(p) > 0)) return;
     if (d->rr > 8 && time > 8 * expected) time = 8 * expected; /* something else was waited for */
     d->rr = d->rr * fade + r * r;
     d->rn = d->rn * fade + r * n;
@@ -134,7 +115,7 @@ void specp_policy_spent(spec_policy *p, size_t kept, double draft) {
     p->time = p->time * fade + time;
     p->loss += time - plain - p->o.max_loss * plain;
     if (p->loss < -BANK * plain) p->loss = -BANK * plain;
-    p->modelled = p->curve[kept];
+    specp_policy_run(p, kept);
 }
 
 void specp_policy_worth(spec_policy *p, spec_policy_request *r, const specp_plan *plan, double gain) {

@@ -50,10 +50,10 @@ typedef struct spec_policy_options {
     /* Or a function, where n_cost is 0: the time of such a pass, above 0. */
     double (*pass_time)(void *user, size_t rows, size_t context, size_t batch);
     void *user;
-    double unit_ns; /* nanoseconds that the unit of time is; 0 = unknown: then no clock is read, and
-                     * the time of drafting is what draft_time says */
-    /* The time of drafting for one request, and for each node of it, in units. With unit_ns
-     * it is measured, unless told_draft is set. */
+    double unit_ns; /* nanoseconds that the unit of time is; 0 = unknown: no clock is read until
+                     * spec_policy_timed tells, and a draft takes draft_time */
+    /* The time of drafting for one request, and for each node of it, in units. Where
+     * the unit is known it is measured, unless told_draft is set. */
     double draft_time, node_time;
     int told_draft;
     uint32_t max_nodes; /* of a draft, 1..SPEC_TREE_MAX_NODES; 0 = 64 */
@@ -68,15 +68,15 @@ typedef struct spec_policy_request spec_policy_request;
 typedef struct spec_policy_stats {
     uint64_t passes;   /* proposals for a pass */
     uint64_t asked;    /* requests that the drafter was asked for */
-    uint64_t skipped;  /* those for which it was not, because that does not pay */
+    uint64_t skipped;  /* those for which it was not: because that does not pay, or to measure a plain pass */
     uint64_t probes;   /* of those asked: only to see whether it pays by now */
     uint64_t offered;  /* nodes that the drafter proposed */
     uint64_t kept;     /* those that the policy kept */
     double goodput;    /* tokens per unit of time, lately: the price of time */
     double draft_time; /* of one request, in units: of the draft, and of each node */
     double node_time;
-    double speed; /* measured over modelled time of passes, lately; 1 without spec_policy_timed */
-    double loss;  /* in units: what has been spent beyond plain decoding, of what may be */
+    double unit_ns; /* nanoseconds that a unit of time takes, by the plain passes told lately; 0 = unknown */
+    double loss;    /* in units: what has been spent beyond plain decoding, of what may be */
 } spec_policy_stats;
 
 /* Takes the drafter, on success only: spec_policy_free frees it. SPEC_ERR_INVALID with
@@ -106,7 +106,8 @@ SPEC_API SPEC_MUST_CHECK int spec_policy_propose(spec_policy *p, spec_policy_req
                                                  const spec_propose_args *args, spec_tree *const *trees,
                                                  size_t n);
 
-/* The time that the pass after the last proposal took, without drafting. Optional. */
+/* The time that the pass after the last proposal took, without drafting, in nanoseconds.
+ * Optional: with it choices and accounts follow the machine where the costs given are wrong. */
 SPEC_API void spec_policy_timed(spec_policy *p, uint64_t ns);
 
 /* What spec_request_observe says. The tree, if any, is the one proposed. */

@@ -256,15 +256,45 @@ static void test_draft_times_are_measured(void **state) {
     spec_policy_stats s;
     spec_policy_get_stats(w.p, &s);
     assert_true(fabs(s.draft_time + 3 * s.node_time - 0.25) < 0.01);
-    assert_true(s.speed == 1);
+    assert_true(s.unit_ns == 1000);
     for (int i = 0; i < 300;
          i++) { /* the machine is half as fast as the model says: drafts cost half a unit less */
         pass(&w, 0.9, 0);
         spec_policy_timed(w.p, (uint64_t)(2000 * line(&w, 2 + w.t[0]->n + w.t[1]->n, 0, 2)));
     }
     spec_policy_get_stats(w.p, &s);
-    assert_true(fabs(s.speed - 2) < 0.05 && fabs(s.draft_time + 3 * s.node_time - 0.125) < 0.01);
+    assert_true(fabs(s.unit_ns - 2000) < 50 && fabs(s.draft_time + 3 * s.node_time - 0.125) < 0.01);
     close_world(&w);
+}
+
+/* Costs that promise nearly free rows, where each takes a third of a pass: what is measured counts. */
+static void test_measured_passes_overrule_the_model(void **state) {
+    (void)state;
+    for (uint64_t round = 0; round < 2; round++) {
+        const double slope = 0.33, truth = round ? 0.9 : 0.15; /* about five nodes pay, and none */
+        world w = {.x = {.length = 8, .says = (float)truth, .ns = 1}};
+        double spent = 0, plain = 0;
+        size_t kept = 0;
+        open_world(&w, 1, 0.001, 0, 35 + round);
+        for (int i = 0; i < 6000; i++) {
+            size_t tokens = w.tokens;
+            pass(&w, truth, 0);
+            double real = 3 * (1 + slope * w.t[0]->n) * (0.9 + 0.2 * support_rng_unit(&w.x.rng));
+            if (support_rng_chance(&w.x.rng, 0.01))
+                real *= 30; /* the machine was busy */
+            else
+                spent += real, plain += 3 * (double)(w.tokens - tokens);
+            spec_policy_timed(w.p, (uint64_t)(1000 * real));
+            kept += w.t[0]->n;
+        }
+        spec_policy_stats s;
+        spec_policy_get_stats(w.p, &s);
+        assert_true(fabs(s.unit_ns - 3000) < 500);
+        if (!round && spent > 1.03 * plain) fail_msg("%g of plain decoding's time", spent / plain);
+        if (round && spent * 1.5 > plain) fail_msg("only %g times as fast", plain / spent);
+        assert_true(round ? kept > 6000 : kept < 1000);
+        close_world(&w);
+    }
 }
 
 /* ---- a batch ---------------------------------------------------------------------------- */
@@ -469,6 +499,7 @@ int main(void) {
         cmocka_unit_test(test_worthless_drafts_cost_nearly_nothing),
         cmocka_unit_test(test_it_notices_when_drafts_pay_again),
         cmocka_unit_test(test_draft_times_are_measured),
+        cmocka_unit_test(test_measured_passes_overrule_the_model),
         cmocka_unit_test(test_a_batch_has_one_price),
         cmocka_unit_test(test_requests_may_sit_out),
         cmocka_unit_test(test_drawn_drafts_are_kept_as_they_are),
