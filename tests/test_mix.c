@@ -22,15 +22,19 @@ static spec_drafter_stats stats_of(spec_drafter *d) {
 
 /* ---- drafts -------------------------------------------------------------- */
 
-/* Limits, sources and the score; the shape has been checked. */
+/* Limits, sources, the order of siblings and the score; the shape has been checked. */
 static void check_draft(const char *spec, const spec_tree *t, const spec_propose_args *a) {
+    const char *option = strstr(spec, "min_prob=");
+    const double least = option ? atof(option + 9) : 0.001;
     double score = 0;
     if (a->budget) assert_true(t->n <= a->budget);
     if (a->max_depth) assert_true(drafting_depth(t) <= a->max_depth);
     for (uint32_t i = 0; i < t->n; i++) {
         bool own = t->source[i] == SPEC_SOURCE_OWN, shared = t->source[i] == SPEC_SOURCE_SHARED;
         assert_true((own && !strstr(spec, "own=0")) || (shared && !strstr(spec, "shared=0")));
-        assert_true(t->prob[i] >= a->min_prob && t->prob[i] > 0 && t->q_row[i] == -1);
+        assert_true(t->prob[i] >= a->min_prob && t->prob[i] >= (float)least && t->q_row[i] == -1);
+        for (uint32_t j = 0; j < i; j++)
+            assert_true(t->parent[j] != t->parent[i] || t->prob[j] >= t->prob[i]);
         score += t->prob[i];
     }
     if (fabs(score - t->score) > 1e-3) fail_msg("%s: score %g of %g", spec, t->score, score);
@@ -64,8 +68,9 @@ static size_t play_any(const char *spec, const mix_source *source, support_rng *
 
 static void test_drafts_are_trees_within_their_limits(void **state) {
     (void)state;
-    static const char *const specs[] = {"mix",         "mix:shared=0,priors=none",     "mix:own=0",
-                                        "mix:nodes=7", "mix:learn=end,sure=0,depth=5", "mix:depth=2"};
+    static const char *const specs[] = {
+        "mix",         "mix:shared=0,priors=none",     "mix:own=0,min_prob=0.2",
+        "mix:nodes=7", "mix:learn=end,sure=0,depth=5", "mix:depth=2,min_prob=0"};
     static const uint32_t vocabs[] = {1, 2, 6, 60, 30000};
     support_rng rng = support_rng_new(support_seed(), 200);
     for (size_t i = 0; i < 6; i++)

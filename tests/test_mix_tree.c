@@ -193,7 +193,9 @@ static void check_tree(const ground *w) {
         float product = (float)product_of(w, r) * r->c.p[v->nth];
         float prob = specp_mix_path(w->state, spec_tree_depth(&w->tree, (int32_t)i), product, &cell);
         bool own = r->to[MIX_OWN][v->nth].len >= r->to[MIX_SHARED][v->nth].len;
-        if (v->parent >= 0 && prob > w->tree.prob[v->parent]) prob = w->tree.prob[v->parent];
+        for (uint32_t j = 0; j < i; j++) /* neither the parent nor a sibling before it may be less likely */
+            if (((int32_t)j == v->parent || w->tree.parent[j] == v->parent) && prob > w->tree.prob[j])
+                prob = w->tree.prob[j];
         assert_true(v->parent == w->tree.parent[i] && v->token == w->tree.token[i]);
         assert_true(r->node == v->parent && r->c.token[v->nth] == v->token && product >= w->g.min_prob);
         assert_true(v->product == product && v->cell == cell && w->tree.prob[i] == prob);
