@@ -16,6 +16,7 @@
  */
 #include <string.h>
 
+#include "mix_parts.h"
 #include "mix_tree.h"
 #include "suffix_internal.h"
 
@@ -79,16 +80,19 @@ static void view_end(mix_view *v) {
     if (v->held) pthread_rwlock_unlock(&v->held->lock);
 }
 
-static int mix_propose(void *self, void *state, const spec_propose_args *a, spec_tree *out) {
+int specp_mix_propose_with(void *self, void *state, const spec_propose_args *a, const spec_tree *const *draft,
+                           size_t n, spec_tree *out) {
     mix_drafter *d = self;
     mix_request *r = state;
     mix_view v;
     learn(d, r);
     r->n_lesson = 0;
     r->scratch.n = 0;
-    if (r->base.n_text == 0) return SPEC_OK;
+    if (r->base.n_text == 0) return SPEC_OK; /* without a last token there is no context */
     if (!d->base.options.at_end) specp_suffix_teach(&d->base, &r->base, false);
     view_begin(d, r, &v);
+    for (size_t i = 0; i < n; i++) v.g.draft[i] = draft[i];
+    v.g.n_drafts = (uint32_t)n;
     v.g.budget = a->budget;
     v.g.max_depth = a->max_depth;
     v.g.min_prob = a->min_prob > d->min_prob ? a->min_prob : d->min_prob;
@@ -96,6 +100,10 @@ static int mix_propose(void *self, void *state, const spec_propose_args *a, spec
     view_end(&v);
     specp_tree_prune(out, d->min_prob);
     return SPEC_OK;
+}
+
+static int mix_propose(void *self, void *state, const spec_propose_args *a, spec_tree *out) {
+    return specp_mix_propose_with(self, state, a, NULL, 0, out);
 }
 
 /* ---- requests ------------------------------------------------------------ */
@@ -203,6 +211,8 @@ const char specp_mix_help[] =
     "requests' responses, weighed by a model that learns from every token\n"
     "  nodes=N         nodes in a draft at most, 1..256 (default 64)\n"
     "  min_prob=P      no node less likely than P (default 0.001)\n"
+    "  with=A, with=(A+B)   one or two other drafters, whose drafts are weighed as\n"
+    "                  well; one with options stands in parentheses\n"
     "  depth=D         longest match and draft together, 2..4096 (default 64;\n"
     "                  with corpus= that of the file)\n"
     "  own=0|1         match in the request's own prompt and response (default 1)\n"
@@ -278,7 +288,8 @@ static int make_priors(mix_drafter *d, spec_message *why) {
     return err;
 }
 
-int specp_mix_open(spec_drafter **out, const char *options, const spec_allocator *alloc, spec_message *why) {
+int specp_mix_core_open(spec_drafter **out, const char *options, const spec_allocator *alloc,
+                        spec_message *why) {
     suffix_options o;
     int err = specp_mix_parse(&o, options, why);
     if (err) return err;

@@ -128,12 +128,49 @@ static void no_evidence(mix_record *r, uint32_t e) {
     for (uint32_t k = 0; k < MIX_CANDIDATES; k++) r->c.cell[e][k] = MIX_NO_EVIDENCE;
 }
 
-static void set_contexts(const mix_tables *t, mix_record *r, spec_token last) {
+/* What another drafter's draft has below node `at`: its children become candidates. They stand most
+ * probable first. */
+static void collect_draft(mix_record *r, uint32_t part, const spec_tree *draft, uint8_t *place) {
+    const uint32_t e = MIX_MATCHES + part;
+    const int32_t at = r->in_draft[part];
+    const float above = at < 0 ? 1 : draft->prob[at];
+    uint32_t rank = 0;
+    for (uint32_t k = 0; k < MIX_CANDIDATES; k++) r->c.cell[e][k] = (uint16_t)mix_part_absent(part);
+    for (uint32_t i = at < 0 ? 0 : (uint32_t)at + 1; i < draft->n; i++) {
+        if (draft->parent[i] != at) continue;
+        uint32_t k = find_or_add(&r->c, place, draft->token[i]);
+        if (k < MIX_CANDIDATES) {
+            float p = above > 0 ? draft->prob[i] / above : 0;
+            r->c.cell[e][k] = (uint16_t)mix_part_cell(part, p < 1 ? p : 1, rank);
+            if (rank < r->c.rank[k]) r->c.rank[k] = (uint8_t)rank;
+            r->c.votes[k] = (uint8_t)(r->c.votes[k] + !rank);
+        }
+        rank += rank < LAST_RANK;
+    }
+    if (!rank) no_evidence(r, e);
+}
+
+static void set_contexts(const mix_tables *t, mix_record *r, spec_token last, uint32_t drafts) {
     uint32_t own = mix_length(t, r->len[MIX_OWN]), shared = mix_length(t, r->len[MIX_SHARED]);
     uint32_t depth = r->depth < 3 ? r->depth : 3;
     r->c.match = (uint16_t)(own * MIX_LENGTHS + shared);
     r->c.last = (uint16_t)(mix_hash((uint32_t)last) % MIX_LASTS);
-    r->c.shape = (uint16_t)((depth * 4 + r->n_classes[MIX_OWN]) * 4 + r->n_classes[MIX_SHARED]);
+    r->c.shape =
+        (uint16_t)(((drafts * 4 + depth) * 4 + r->n_classes[MIX_OWN]) * 4 + r->n_classes[MIX_SHARED]);
+}
+
+/* Evidence of other drafters' drafts. Returns which there are, as bits. */
+static uint32_t collect_drafts(const mix_grow *g, mix_record *r, uint8_t *place) {
+    uint32_t there = 0;
+    for (uint32_t i = 0; i < g->n_drafts; i++) {
+        if (r->in_draft[i] == MIX_NOWHERE) {
+            no_evidence(r, MIX_MATCHES + i);
+            continue;
+        }
+        collect_draft(r, i, g->draft[i], place);
+        there |= 1u << i;
+    }
+    return there;
 }
 
 /* Weighs what may follow `token`, a node's or the text's last, where the longest matches are at[]. */
@@ -144,7 +181,9 @@ static void weigh(const mix_grow *g, mix_record *r, const spec_locus *at, const 
     r->token = token;
     r->c.n = 0;
     memset(r->c.votes, 0, sizeof r->c.votes);
+    r->c.n_evidence = MIX_MATCHES + g->n_drafts;
     memset(r->to, 0, sizeof r->to);
+    const uint32_t drafts = collect_drafts(g, r, place);
     for (uint32_t x = 0; x < MIX_INDEXES; x++) {
         const uint32_t e = x * MIX_CLASSES;
         size_t n =
@@ -157,7 +196,7 @@ static void weigh(const mix_grow *g, mix_record *r, const spec_locus *at, const 
             else
                 no_evidence(r, e + i);
     }
-    set_contexts(g->tables, r, token);
+    set_contexts(g->tables, r, token, drafts);
     specp_mix_weigh(g->state, g->tables, &r->c);
 }
 
@@ -200,6 +239,18 @@ static void set_keys(const mix_grow *g, mix_scratch *m, uint32_t record, float p
     m->to_add[record] = best_key(r, record);
 }
 
+/* Where a candidate comes from: the longer match, or else the first draft that has it. */
+static int source_of(const mix_grow *g, const mix_record *r, uint32_t k) {
+    uint32_t own = r->to[MIX_OWN][k].len, shared = r->to[MIX_SHARED][k].len;
+    if (own | shared) return own >= shared ? SPEC_SOURCE_OWN : SPEC_SOURCE_SHARED;
+    for (uint32_t i = 0; i < g->n_drafts; i++) {
+        if (r->in_draft[i] == MIX_NOWHERE) continue;
+        int32_t child = spec_tree_child(g->draft[i], r->in_draft[i], r->c.token[k]);
+        if (child >= 0) return g->draft[i]->source[child];
+    }
+    return SPEC_SOURCE_OTHER;
+}
+
 /* Adds the best candidate of a record to the tree, and the task of weighing what follows it. */
 static void add(const mix_grow *g, mix_scratch *m, uint32_t record, spec_tree *out) {
     mix_record *r = &m->record[record];
@@ -213,8 +264,7 @@ static void add(const mix_grow *g, mix_scratch *m, uint32_t record, spec_tree *o
     float prob = specp_mix_path(g->state, r->depth + 1, product, &v->cell);
     if (prob > r->limit) prob = r->limit; /* the parent's, or that of the child before */
     r->limit = prob;
-    bool own = r->to[MIX_OWN][k].len >= r->to[MIX_SHARED][k].len;
-    spec_tree_add(out, r->node, v->token, prob, own ? SPEC_SOURCE_OWN : SPEC_SOURCE_SHARED);
+    spec_tree_add(out, r->node, v->token, prob, source_of(g, r, k));
     out->score += prob;
     m->to_weigh[i] = 0;
     if (r->depth + 1 >= g->max_depth) return;
@@ -233,6 +283,11 @@ static void descend(const mix_grow *g, mix_scratch *m, uint32_t node, float limi
     r->reach = reach_cell(g->tables, up, v->nth);
     r->limit = limit;
     m->to_weigh[node] = 0;
+    for (uint32_t i = 0; i < g->n_drafts; i++) {
+        int32_t above = up->in_draft[i];
+        r->in_draft[i] = above == MIX_NOWHERE ? above : spec_tree_child(g->draft[i], above, v->token);
+        if (r->in_draft[i] < 0) r->in_draft[i] = MIX_NOWHERE;
+    }
     weigh(g, r, at, none, v->token);
     set_keys(g, m, m->n++, v->product);
 }
@@ -241,6 +296,7 @@ void specp_mix_look(const mix_grow *g, mix_scratch *m) {
     mix_record *root = &m->record[0];
     root->parent = root->depth = root->reach = 0;
     root->node = -1;
+    for (uint32_t i = 0; i < g->n_drafts; i++) root->in_draft[i] = -1;
     root->limit = 1;
     weigh(g, root, g->at, g->n_own, g->last);
     m->n = 1;

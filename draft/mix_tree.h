@@ -13,6 +13,7 @@
 enum { MIX_OWN, MIX_SHARED, MIX_INDEXES };
 
 #define MIX_MAX_NODES 256 /* of a draft */
+#define MIX_NOWHERE   (-2)
 
 /* A node whose continuations have been weighed; record 0 is the root's. */
 typedef struct mix_record {
@@ -25,7 +26,8 @@ typedef struct mix_record {
     float limit;                 /* what its next child's probability may be at most */
     int32_t key[MIX_CANDIDATES]; /* of adding the candidate */
     uint8_t n_classes[MIX_INDEXES];
-    uint32_t len[MIX_INDEXES];                  /* of the longest match, 0: none */
+    int32_t in_draft[MIX_PARTS]; /* the same node in another drafter's draft, -1: the root, MIX_NOWHERE */
+    uint32_t len[MIX_INDEXES];   /* of the longest match, 0: none */
     spec_locus to[MIX_INDEXES][MIX_CANDIDATES]; /* the longest match with the candidate; count 0: none */
 } mix_record;
 
@@ -63,6 +65,8 @@ typedef struct mix_grow {
     spec_locus at[MIX_INDEXES];           /* the text's longest match */
     size_t n_own[MIX_INDEXES];            /* matches of up to so many tokens include the text's own end */
     spec_token last;                      /* of the text */
+    const spec_tree *draft[MIX_PARTS];    /* (n_drafts) of other drafters */
+    uint32_t n_drafts;
     const mix_state *state;
     const mix_tables *tables;
     uint32_t budget, max_depth;
