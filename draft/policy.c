@@ -166,8 +166,7 @@ int spec_policy_observe(spec_policy *p, spec_policy_request *r, const spec_outco
     learn(p, r, outcome->committed, outcome->n_committed);
     r->n_text += outcome->n_committed;
     if (r->plain > 0) {
-        p->tokens += (double)outcome->n_committed;
-        p->loss -= (double)(outcome->n_committed - 1) * r->plain;
+        specp_policy_saved(p, outcome->n_committed, r->plain);
         r->plain = 0;
     }
     return SPEC_OK;
@@ -247,9 +246,10 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
     int err = plan->n_asked == 1 ? spec_request_propose(p->inner[0], &p->args[0], p->tree[0])
                                  : spec_request_propose_batch((spec_request *const *)p->inner, p->args,
                                                               (spec_tree *const *)p->tree, plan->n_asked);
-    if (clock) *time = (double)(p->o.clock(p->o.user) - t0) / unit;
-    for (size_t i = 0; i < plan->n_asked && !clock; i++)
-        *time += p->draft.request + p->draft.node * p->tree[i]->n;
+    double measured = clock ? (double)(p->o.clock(p->o.user) - t0) / unit : -1;
+    size_t nodes = 0;
+    for (size_t i = 0; i < plan->n_asked; i++) nodes += p->tree[i]->n;
+    *time = specp_policy_draft_time(p, plan->n_asked, nodes, measured);
     return err;
 }
 
@@ -335,8 +335,10 @@ int spec_policy_propose(spec_policy *p, spec_policy_request *const *r, const spe
     for (size_t i = 0; i < n; i++) spec_tree_clear(trees[i]);
     err = prepare(p, r, args, n);
     if (err) return err;
+    double credit = p->probe_credit;
     specp_policy_plan(p, r, n, &plan);
     err = ask(p, r, trees, &plan, &time);
+    if (err) p->probe_credit = credit;
     if (err) return err;
     for (size_t i = 0; i < n; i++) {
         r[i]->n_drafted = 0;

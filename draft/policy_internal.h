@@ -183,12 +183,16 @@ typedef struct specp_plan {
     bool probe;     /* some request is asked only to see whether it pays by now */
 } specp_plan;
 
+/* A request of the pass got so many tokens, of which plain decoding takes `plain` for one. */
+void specp_policy_saved(spec_policy *p, size_t tokens, double plain);
 /* Of a draft made to see whether drafting pays: whether anything in it was right. */
 void specp_policy_looked(spec_policy *p, bool promising);
 /* What the text says of a draft with q rows: right[i], where node i was. */
 void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint8_t *right);
 
 void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, specp_plan *plan);
+/* The time to be charged for a draft that took `measured`; below 0: it was not measured. */
+double specp_policy_draft_time(const spec_policy *p, size_t requests, size_t nodes, double measured);
 /* The draft took so long, and offered so many nodes. */
 void specp_policy_drafted(spec_policy *p, const specp_plan *plan, size_t nodes, double time);
 /* The pass will have `kept` drafted nodes; its draft took so long. */

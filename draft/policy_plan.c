@@ -16,10 +16,11 @@
  */
 #include "policy_internal.h"
 
-#define LIMIT    16.0   /* plain passes that may be lost beyond the share */
-#define BANK     32.0   /* plain passes gained that are remembered */
-#define BET      0.25   /* of what may still be lost, the part that one pass may spend */
-#define PATIENCE 8.0    /* draft times' worth of waiting for a look, at most */
+#define LIMIT    16.0 /* plain passes that may be lost beyond the share */
+#define BANK     32.0 /* plain passes gained that are remembered */
+#define BET      0.25 /* of what may still be lost, the part that one pass may spend */
+#define SPIKE    8.0  /* times the expected time of a draft: what is beyond was waiting for something else */
+#define PATIENCE 8.0  /* draft times' worth of waiting for a look, at most */
 #define MEMORY   2000.0 /* passes that the goodput remembers */
 #define MODEST   0.25f  /* probabilities of nodes that pay may be stated so much too low */
 
@@ -88,13 +89,18 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
 
 /* ---- the accounts ---------------------------------------------------------- */
 
+double specp_policy_draft_time(const spec_policy *p, size_t requests, size_t nodes, double measured) {
+    double expected = p->draft.request * (double)requests + p->draft.node * (double)nodes;
+    double plain = p->curve[0], most = p->draft.rr > 8 ? SPIKE * expected : LIMIT / 2 * plain;
+    if (most < plain / 100) most = plain / 100;
+    return measured < 0 ? expected : measured < most ? measured : most;
+}
+
 void specp_policy_drafted(spec_policy *p, const specp_plan *plan, size_t nodes, double time) {
     specp_draft_time *d = &p->draft;
     double r = (double)plan->n_asked, n = (double)nodes, fade = 1 - 1.0 / 64;
-    double expected = d->request * r + d->node * n;
     p->nodes += (n / r - p->nodes) / 16;
     if (p->o.told_draft || !(specp_policy_unit(p) > 0)) return;
-    if (d->rr > 8 && time > 8 * expected) time = 8 * expected; /* something else was waited for */
     d->rr = d->rr * fade + r * r;
     d->rn = d->rn * fade + r * n;
     d->nn = d->nn * fade + n * n;
@@ -114,7 +120,6 @@ void specp_policy_spent(spec_policy *p, size_t kept, double draft) {
     p->tokens *= fade;
     p->time = p->time * fade + time;
     p->loss += time - plain - p->o.max_loss * plain;
-    if (p->loss < -BANK * plain) p->loss = -BANK * plain;
     specp_policy_run(p, kept);
 }
 
@@ -122,6 +127,12 @@ void specp_policy_worth(spec_policy *p, spec_policy_request *r, const specp_plan
     r->worth += (gain - r->worth) * (plan->probe ? 0.25 : 1.0 / 16);
     p->worth += (gain - p->worth) / 64;
     r->looked = plan->probe;
+}
+
+void specp_policy_saved(spec_policy *p, size_t tokens, double plain) {
+    p->tokens += (double)tokens;
+    p->loss -= (double)(tokens - 1) * plain;
+    if (p->loss < -BANK * p->curve[0]) p->loss = -BANK * p->curve[0];
 }
 
 void specp_policy_looked(spec_policy *p, bool promising) {

@@ -20,11 +20,13 @@ typedef struct actor {
     uint32_t length;
     float says;       /* of each token, where those before are right */
     bool bush, draws; /* random trees; with q rows */
+    bool in_turn;     /* every other one has no q rows */
     int fails;        /* what the next proposal returns */
     uint64_t ns;      /* how long it takes, by the clock of the test */
     uint64_t now;
     size_t asked, batched;
     uint32_t budget; /* of the last call */
+    float min_prob;
 } actor;
 
 static int act(void *self, void *state, const spec_propose_args *a, spec_tree *out) {
@@ -33,15 +35,17 @@ static int act(void *self, void *state, const spec_propose_args *a, spec_tree *o
     x->asked++;
     x->now += x->ns;
     x->budget = a->budget;
+    x->min_prob = a->min_prob;
+    bool draws = x->draws && (!x->in_turn || x->asked % 2);
     for (uint32_t i = 0; i < x->length && i < a->budget; i++) {
         int32_t parent = x->bush ? (int32_t)support_rng_below(&x->rng, i + 1) - 1 : (int32_t)i - 1;
         float above = parent < 0 ? 1 : out->prob[parent];
         float says = x->bush ? (float)(1 + support_rng_below(&x->rng, 9)) / 10 : x->says;
         spec_tree_add(out, parent, x->bush ? (spec_token)i : (spec_token)i + 1, above * says,
                       SPEC_SOURCE_USER);
-        if (x->draws && i < out->q_cap) out->q_row[i] = (int32_t)i;
+        if (draws && i < out->q_cap) out->q_row[i] = (int32_t)i;
     }
-    if (x->draws) out->n_q = out->n < out->q_cap ? out->n : out->q_cap;
+    if (draws) out->n_q = out->n < out->q_cap ? out->n : out->q_cap;
     return x->fails;
 }
 
@@ -76,14 +80,17 @@ typedef struct world {
     spec_tree tree[MOST], *t[MOST];
     size_t n;
     double slope;
+    size_t tile; /* rows that a kernel takes at once; 0 = 1 */
     /* accounts, by the cost model */
     double time, plain; /* spent; by plain decoding for the same tokens */
     size_t passes, tokens;
 } world;
 
 static double line(void *user, size_t rows, size_t context, size_t batch) {
+    const world *w = user;
+    size_t tile = w->tile ? w->tile : 1, tiles = (rows - batch + tile - 1) / tile;
     (void)context;
-    return 1 + ((world *)user)->slope * (double)(rows - batch);
+    return 1 + w->slope * (double)(tiles * tile);
 }
 
 static uint64_t test_clock(void *user) { return ((world *)user)->x.now; }
@@ -218,9 +225,25 @@ static void test_worthless_drafts_cost_nearly_nothing(void **state) {
         spec_policy_get_stats(w.p, &s);
         if (w.time > 1.008 * w.plain) fail_msg("draft time %g: %g of plain", draft[i], w.time / w.plain);
         assert_true(s.kept < 200);
+        if (draft[i] == 0.5) assert_in_range(s.probes, 10, 60); /* one in 800 passes, at first more */
         assert_true(draft[i] == 0 || s.skipped > 10000 * (draft[i] > 0.1));
         close_world(&w);
     }
+}
+
+/* What was gained before does not count for long. */
+static void test_gains_are_not_gambled_away(void **state) {
+    (void)state;
+    world w = {.x = {.length = 16, .says = 0.9f}};
+    open_world(&w, 1, 0.06, 0, 15);
+    passes(&w, 5000, 1, 0);
+    w.time = w.plain = 0;
+    for (int i = 0; i < 3000; i++) {
+        pass(&w, 0, 0);
+        if (w.time - w.plain > 48 + 0.01 * i) fail_msg("%g passes lost in %d", w.time - w.plain, i);
+    }
+    assert_true(w.time > w.plain + 10); /* or nothing was tested */
+    close_world(&w);
 }
 
 static void test_it_notices_when_drafts_pay_again(void **state) {
@@ -257,8 +280,12 @@ static void test_draft_times_are_measured(void **state) {
     spec_policy_get_stats(w.p, &s);
     assert_true(fabs(s.draft_time + 3 * s.node_time - 0.25) < 0.01);
     assert_true(s.unit_ns == 1000);
-    for (int i = 0; i < 300;
-         i++) { /* the machine is half as fast as the model says: drafts cost half a unit less */
+    w.x.ns = 1000000; /* once: something else was waited for */
+    pass(&w, 0.9, 0);
+    w.x.ns = 250;
+    spec_policy_get_stats(w.p, &s);
+    assert_true(s.draft_time + 3 * s.node_time < 0.4);
+    for (int i = 0; i < 300; i++) { /* the machine is half as fast as was said: drafts take half the units */
         pass(&w, 0.9, 0);
         spec_policy_timed(w.p, (uint64_t)(2000 * line(&w, 2 + w.t[0]->n + w.t[1]->n, 0, 2)));
     }
@@ -270,8 +297,9 @@ static void test_draft_times_are_measured(void **state) {
 /* Costs that promise nearly free rows, where each takes a third of a pass: what is measured counts. */
 static void test_measured_passes_overrule_the_model(void **state) {
     (void)state;
-    for (uint64_t round = 0; round < 2; round++) {
-        const double slope = 0.33, truth = round ? 0.9 : 0.15; /* about five nodes pay, and none */
+    for (uint64_t round = 0; round < 3; round++) {
+        const double slope = 0.33, truths[] = {0.15, 0.9, 1},
+                     truth = truths[round]; /* none pays; some; all */
         world w = {.x = {.length = 8, .says = (float)truth, .ns = 1}};
         double spent = 0, plain = 0;
         size_t kept = 0;
@@ -293,6 +321,37 @@ static void test_measured_passes_overrule_the_model(void **state) {
         if (!round && spent > 1.03 * plain) fail_msg("%g of plain decoding's time", spent / plain);
         if (round && spent * 1.5 > plain) fail_msg("only %g times as fast", plain / spent);
         assert_true(round ? kept > 6000 : kept < 1000);
+        close_world(&w);
+    }
+}
+
+/* At first drafted passes take long: it does not draft then, and tries again later. */
+static void test_bad_moments_pass(void **state) {
+    (void)state;
+    world w = {.x = {.length = 8, .says = 0.9f, .ns = 1}};
+    size_t kept[4] = {0};
+    open_world(&w, 1, 0.02, 0, 38);
+    for (int i = 0; i < 12000; i++) {
+        pass(&w, 0.9, 0);
+        uint32_t n = w.t[0]->n;
+        double real = 1 + 0.02 * n;
+        if (n && i < 3000) real *= 20;
+        spec_policy_timed(w.p, (uint64_t)(1000 * real));
+        kept[i / 3000] += n;
+    }
+    assert_true(kept[0] < 3000 && kept[3] > 15000);
+    close_world(&w);
+}
+
+static void test_the_drafter_is_told_what_cannot_pay(void **state) {
+    (void)state;
+    for (int costly = 0; costly < 2; costly++) {
+        world w = {.x = {.length = 8, .says = 0.9f}};
+        open_world(&w, 1, costly ? 0.1 : 0, 0, 39);
+        passes(&w, 200, 0.9, 0);
+        spec_policy_stats s;
+        spec_policy_get_stats(w.p, &s);
+        assert_true(fabs((double)w.x.min_prob - (costly ? 0.25 * s.goodput * 0.1 : 0)) < 0.005);
         close_world(&w);
     }
 }
@@ -385,6 +444,30 @@ static void test_drawn_drafts_are_kept_as_they_are(void **state) {
         close_world(&w);
     }
     assert_true(budget[0][199] > 3 && budget[0][399] <= 2 && budget[1][199] > 0);
+}
+
+/* Beside drafts that stay, others are chosen by what they add to the rows that there are. */
+static void test_drawn_and_other_drafts_share_a_pass(void **state) {
+    (void)state;
+    size_t more = 0;
+    for (uint64_t round = 0; round < 40; round++) {
+        world w = {.x = {.length = 5, .says = 0.9f, .draws = true, .in_turn = true}};
+        open_world(&w, 2, 0.02 + 0.01 * (double)round, 0, 200 + round);
+        w.tile = 4;
+        assert_int_equal(spec_policy_propose(w.p, w.r, NULL, w.t, 2), 0);
+        assert_true(w.t[0]->n_q > 0 && w.t[1]->n_q == 0);
+        size_t drawn = w.t[0]->n, best = 0;
+        double most = 0, sum = 0, price = 2; /* of plain decoding */
+        for (size_t k = 1; k <= w.r[1]->n_drafted; k++) {
+            sum += pow((double)0.9f, (double)k);
+            double gain = sum - price * (line(&w, 2 + drawn + k, 0, 2) - line(&w, 2 + drawn, 0, 2));
+            if (gain > most + 1e-9) most = gain, best = k;
+        }
+        assert_int_equal(w.t[1]->n, best);
+        more += best > 0;
+        close_world(&w);
+    }
+    assert_true(more > 3);
 }
 
 /* ---- refusals ------------------------------------------------------------------------------------ */
@@ -497,12 +580,16 @@ int main(void) {
         cmocka_unit_test(test_it_learns_what_a_boast_is_worth),
         cmocka_unit_test(test_the_loss_is_bounded_against_any_adversary),
         cmocka_unit_test(test_worthless_drafts_cost_nearly_nothing),
+        cmocka_unit_test(test_gains_are_not_gambled_away),
         cmocka_unit_test(test_it_notices_when_drafts_pay_again),
+        cmocka_unit_test(test_bad_moments_pass),
+        cmocka_unit_test(test_the_drafter_is_told_what_cannot_pay),
         cmocka_unit_test(test_draft_times_are_measured),
         cmocka_unit_test(test_measured_passes_overrule_the_model),
         cmocka_unit_test(test_a_batch_has_one_price),
         cmocka_unit_test(test_requests_may_sit_out),
         cmocka_unit_test(test_drawn_drafts_are_kept_as_they_are),
+        cmocka_unit_test(test_drawn_and_other_drafts_share_a_pass),
         cmocka_unit_test(test_options_are_checked),
         cmocka_unit_test(test_calls_are_checked),
         cmocka_unit_test(test_memory_refused),
