@@ -210,7 +210,7 @@ const char specp_mix_help[] =
     "mix: all matches of the text's end, in the request's own text and in other\n"
     "requests' responses, weighed by a model that learns from every token\n"
     "  nodes=N         nodes in a draft at most, 1..256 (default 64)\n"
-    "  min_prob=P      no node less likely than P (default 0.001)\n"
+    "  min_prob=P      no node less likely than P (default 0.0002)\n"
     "  with=A, with=(A+B)   one or two other drafters, whose drafts are weighed as\n"
     "                  well; one with options stands in parentheses\n"
     "  depth=D         longest match and draft together, 2..4096 (default 64;\n"

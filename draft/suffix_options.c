@@ -168,7 +168,7 @@ int specp_mix_parse(suffix_options *o, const char *text, spec_message *why) {
     words w = preset_values(PRESET_DEFAULT);
     w.o.nodes = 64;
     w.o.sure = 30;
-    w.o.min_prob = 0.001;
+    w.o.min_prob = 0.0002;
     int err = specp_options_parse("mix", text, mine, n, &w, why);
     if (err) return err;
     *o = w.o;
