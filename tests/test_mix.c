@@ -25,7 +25,7 @@ static spec_drafter_stats stats_of(spec_drafter *d) {
 /* Limits, sources, the order of siblings and the score; the shape has been checked. */
 static void check_draft(const char *spec, const spec_tree *t, const spec_propose_args *a) {
     const char *option = strstr(spec, "min_prob=");
-    const double least = option ? atof(option + 9) : 0.001;
+    const double least = option ? atof(option + 9) : 0.0002;
     double score = 0;
     if (a->budget) assert_true(t->n <= a->budget);
     if (a->max_depth) assert_true(drafting_depth(t) <= a->max_depth);
