@@ -129,7 +129,7 @@ int spec_policy_begin(spec_policy *p, const spec_request_info *info, spec_policy
 }
 
 void spec_policy_end(spec_policy *p, spec_policy_request *r) {
-    if (!r) return;
+    if (!p || !r) return;
     spec_request_end(r->inner);
     specp_release(&p->alloc, r->drafted, p->o.max_nodes, sizeof *r->drafted);
     specp_release(&p->alloc, r, 1, sizeof *r);
@@ -233,7 +233,6 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
         size_t at = p->asked[i];
         spec_propose_args *a = &p->args[i];
         *a = p->args[at];
-        if (!a->budget || a->budget > p->o.max_nodes) a->budget = p->o.max_nodes;
         if (a->budget > plan->most) a->budget = (uint32_t)plan->most;
         if (a->min_prob < plan->min_prob) a->min_prob = plan->min_prob;
         p->inner[i] = r[at]->inner;
@@ -313,7 +312,11 @@ static int check(const spec_policy *p, spec_policy_request *const *r, const spec
     return SPEC_OK;
 }
 
-static int prepare(spec_policy *p, spec_policy_request *const *r, const spec_propose_args *args, size_t n) {
+static uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Room, times, and complete arguments: a budget of 0 is one of no nodes here. */
+static int prepare(spec_policy *p, spec_policy_request *const *r, const spec_propose_args *args,
+                   spec_tree *const *trees, size_t n) {
     double context = 0;
     for (size_t i = 0; i < n; i++) context += (double)r[i]->n_text / (double)n;
     int err = reserve(p, n);
@@ -321,6 +324,8 @@ static int prepare(spec_policy *p, spec_policy_request *const *r, const spec_pro
     for (size_t i = 0; i < n && !err; i++) {
         p->args[i] = (spec_propose_args){.size = sizeof *p->args};
         if (args) err = specp_take_args(&p->args[i], &args[i]);
+        uint32_t budget = p->args[i].budget ? p->args[i].budget : p->o.max_nodes;
+        p->args[i].budget = lesser(lesser(budget, p->o.max_nodes), trees[i]->cap);
     }
     return err;
 }
@@ -333,7 +338,7 @@ int spec_policy_propose(spec_policy *p, spec_policy_request *const *r, const spe
     int err = check(p, r, args, trees, n);
     if (err) return err;
     for (size_t i = 0; i < n; i++) spec_tree_clear(trees[i]);
-    err = prepare(p, r, args, n);
+    err = prepare(p, r, args, trees, n);
     if (err) return err;
     double credit = p->probe_credit;
     specp_policy_plan(p, r, n, &plan);

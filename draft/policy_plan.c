@@ -74,7 +74,7 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
     *plan = (specp_plan){.price = p->tokens / p->time, .room = (LIMIT * plain - p->loss) * BET};
     p->probe_credit += p->o.max_loss / 2 * plain;
     for (size_t i = 0; i < n && !specp_policy_plain(p); i++)
-        if (asks(p, r[i], plan)) p->asked[plan->n_asked++] = i;
+        if (p->args[i].budget && asks(p, r[i], plan)) p->asked[plan->n_asked++] = i;
     size_t most = plan->n_asked * p->o.max_nodes;
     while (plan->most < most && curve[plan->most + 1] - plain <= plan->room) plan->most++;
     for (size_t k = 2; k <= plan->most; k++) {
@@ -84,7 +84,9 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
     plan->drawn = drawn_budget(p, plan, n);
     double floor = plan->price * (least + p->draft.node) * (double)MODEST;
     plan->min_prob = floor > 0 ? (floor < 1 ? (float)floor : 1) : 0;
-    if (!plan->most) plan->n_asked = 0;
+    if (plan->most) return;
+    plan->n_asked = 0;
+    plan->probe = false;
 }
 
 /* ---- the accounts ---------------------------------------------------------- */

@@ -99,8 +99,8 @@ SPEC_API SPEC_MUST_CHECK int spec_policy_begin(spec_policy *p, const spec_reques
 /*
  * Fills trees[i] for requests[i], i < n: all requests that ride in the next pass, each
  * once. args may be NULL; budgets and depths given are limits, a tree of no room gets no draft but
- * its request's row is counted. On error all trees are empty, and the pass may go on
- * without drafts. SPEC_ERR_INVALID, SPEC_ERR_NOMEM, and the drafter's errors.
+ * its request's row is counted. SPEC_ERR_INVALID: nothing has changed. SPEC_ERR_NOMEM, and the
+ * drafter's errors: all trees are empty, and the pass may go on without drafts.
  */
 SPEC_API SPEC_MUST_CHECK int spec_policy_propose(spec_policy *p, spec_policy_request *const *requests,
                                                  const spec_propose_args *args, spec_tree *const *trees,
