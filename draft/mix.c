@@ -170,8 +170,6 @@ static int observe_text(mix_drafter *d, mix_request *r, const spec_outcome *o) {
     mix_view v;
     for (size_t i = 0; i < o->n_committed; i++) {
         const spec_token *tok = o->committed + i;
-        r->n_lesson = 0;
-        r->scratch.n = 0;
         if (b->n_text) {
             view_begin(d, r, &v);
             specp_mix_look(&v.g, &r->scratch);

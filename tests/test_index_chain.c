@@ -112,7 +112,7 @@ static void test_chains(void **state) {
 static void test_no_chain(void **state) {
     (void)state;
     world w;
-    spec_seq seq;
+    spec_seq seq = 0;
     specp_class c[2];
     const spec_token tok[] = {1, 2, 3};
     const world_options o = {.depth = 4, .alphabet = 5};

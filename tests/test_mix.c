@@ -366,6 +366,26 @@ static void test_responses_are_taught_at_their_end(void **state) {
     }
 }
 
+/* What it has taught itself is no match for its end. */
+static void test_its_own_end_is_no_match(void **state) {
+    (void)state;
+    spec_drafter *d = drafting_open("mix:own=0", NULL);
+    spec_request *r = drafting_begin(d, 0, NULL, 0);
+    spec_tree t;
+    drafting_tree(&t, 8);
+    for (size_t at = 0; at < 30; at++) {
+        run_commit(r, 1, at, 1);
+        assert_int_equal(spec_request_propose(r, NULL, &t), SPEC_OK);
+        assert_true(t.n == 0 && t.match_len == 0);
+    }
+    run_commit(r, 1, 10, 5);
+    assert_int_equal(spec_request_propose(r, NULL, &t), SPEC_OK);
+    assert_true(t.n == 8 && t.match_len == 5 && t.token[0] == run_token(1, 15));
+    spec_request_end(r);
+    spec_tree_release(&t, NULL);
+    spec_drafter_free(d);
+}
+
 /* ---- limits -------------------------------------------------------------- */
 
 static void test_old_responses_are_forgotten(void **state) {
@@ -470,6 +490,7 @@ int main(void) {
         cmocka_unit_test(test_who_learns_from_whom),
         cmocka_unit_test(test_a_tenant_has_one_model),
         cmocka_unit_test(test_responses_are_taught_at_their_end),
+        cmocka_unit_test(test_its_own_end_is_no_match),
         cmocka_unit_test(test_old_responses_are_forgotten),
         cmocka_unit_test(test_memory_is_kept_within_its_limit),
         cmocka_unit_test(test_drafts_end_with_the_response),

@@ -205,18 +205,20 @@ typedef struct damage {
     size_t cut, at; /* bytes taken off the end; where `bytes` are put */
     size_t n;
     unsigned char bytes[8];
+    bool told; /* the header says how many bytes are left */
 } damage;
 
 /* Weights are the last floats, least significant byte first. */
 static const damage damages[] = {
-    {"magic", SPEC_ERR_CORRUPT, "not what a mix drafter has learnt", 0, 0, 1, {'X'}},
-    {"version", SPEC_ERR_VERSION, "version 9", 0, 7, 1, {'9'}},
-    {"size", SPEC_ERR_CORRUPT, "bytes, expected", 0, 8, 4, {1, 2, 3, 4}},
-    {"short", SPEC_ERR_CORRUPT, "bytes, expected", 4, 0, 0, {0}},
-    {"header", SPEC_ERR_CORRUPT, "not what a mix drafter has learnt", SIZE_MAX, 0, 0, {0}},
-    {"NaN", SPEC_ERR_CORRUPT, "weight", 0, SIZE_MAX - 3, 4, {0, 0, 0xc0, 0x7f}},
-    {"infinity", SPEC_ERR_CORRUPT, "weight", 0, SIZE_MAX - 7, 4, {0, 0, 0x80, 0xff}},
-    {"huge", SPEC_ERR_CORRUPT, "weight", 0, SIZE_MAX - 11, 4, {0, 0, 0, 0x7f}},
+    {"magic", SPEC_ERR_CORRUPT, "not what a mix drafter has learnt", 0, 0, 1, {'X'}, false},
+    {"version", SPEC_ERR_VERSION, "version 9", 0, 7, 1, {'9'}, false},
+    {"size", SPEC_ERR_CORRUPT, "bytes, expected", 0, 8, 4, {1, 2, 3, 4}, false},
+    {"short", SPEC_ERR_CORRUPT, "bytes, expected", 4, 0, 0, {0}, false},
+    {"short and told", SPEC_ERR_CORRUPT, "bytes, expected", 4, 0, 0, {0}, true},
+    {"header", SPEC_ERR_CORRUPT, "not what a mix drafter has learnt", SIZE_MAX, 0, 0, {0}, false},
+    {"NaN", SPEC_ERR_CORRUPT, "weight", 0, SIZE_MAX - 3, 4, {0, 0, 0xc0, 0x7f}, false},
+    {"infinity", SPEC_ERR_CORRUPT, "weight", 0, SIZE_MAX - 7, 4, {0, 0, 0x80, 0xff}, false},
+    {"huge", SPEC_ERR_CORRUPT, "weight", 0, SIZE_MAX - 11, 4, {0, 0, 0, 0x7f}, false},
 };
 
 /* The snapshot at `from` with another attachment. */
@@ -228,9 +230,11 @@ static void save_damaged(const char *from, const char *to, const damage *g) {
     assert_int_equal(n, specp_mix_state_bytes());
     unsigned char *copy = malloc(n);
     memcpy(copy, data, n);
+    size_t left = g->cut == SIZE_MAX ? 5 : n - g->cut;
     memcpy(copy + (g->at < n ? g->at : n - (SIZE_MAX - g->at) - 1), g->bytes, g->n);
-    n = g->cut == SIZE_MAX ? 5 : n - g->cut;
-    assert_int_equal(spec_index_save_with(x, to, copy, n, NULL), SPEC_OK);
+    if (g->told)
+        for (int i = 0; i < 4; i++) copy[8 + i] = (unsigned char)(left >> 8 * i);
+    assert_int_equal(spec_index_save_with(x, to, copy, left, NULL), SPEC_OK);
     free(copy);
     spec_index_free(x);
 }

@@ -54,9 +54,41 @@ static spec_request *begin(scene *s, const spec_token *prompt, size_t n) {
     return r;
 }
 
-static void commit(scene *s, spec_request *r, const spec_token *tok, size_t n) {
-    while (repeat(s, spec_request_commit(r, tok, n))) s->apart = s->apart || n > 1;
+/* A request that says the scene's text [from, at), prompt included. */
+typedef struct speaker {
+    spec_request *r;
+    size_t from, at;
+} speaker;
+
+/* The longest end of the text that has been there before, too short for the index's depth of 64. */
+static uint32_t own_match(const scene *s, const speaker *p) {
+    const spec_token *end = s->text + p->at;
+    size_t most = 0;
+    for (const spec_token *e = s->text + p->from + 1; e < end; e++) {
+        size_t n = 0;
+        while (n < 63 && e - n > s->text + p->from && e[-1 - (ptrdiff_t)n] == end[-1 - (ptrdiff_t)n]) n++;
+        most = n > most ? n : most;
+    }
+    return (uint32_t)most;
+}
+
+/* After a commit of many tokens has failed none of them is in the text. */
+static void check_taken_back(scene *s, const speaker *p) {
+    spec_tree t;
+    drafting_tree(&t, 4);
+    assert_int_equal(spec_request_propose(p->r, NULL, &t), SPEC_OK);
+    if (p->at > p->from) assert_int_equal(t.match_len, own_match(s, p));
+    spec_tree_release(&t, NULL);
+}
+
+static void commit(scene *s, speaker *p, size_t n) {
+    while (repeat(s, spec_request_commit(p->r, s->text + p->at, n))) {
+        if (n == 1) continue;
+        s->apart = true;
+        if (strstr(s->spec, "shared=0")) check_taken_back(s, p);
+    }
     note_lost(s);
+    p->at += n;
 }
 
 static void look(scene *s, spec_request *r, mix_run *m) {
@@ -76,17 +108,18 @@ static void play_requests(scene *s) {
     mix_run m = {.r = NULL};
     drafting_tree(&m.tree, 16);
     for (size_t round = 0; round < 2; round++) {
-        spec_request *r[N_LIVE];
-        size_t at[N_LIVE] = {40 * round, 60 * round};
-        for (size_t i = 0; i < N_LIVE; i++) r[i] = begin(s, s->text + at[i], 5 * i);
+        speaker p[N_LIVE];
+        for (size_t i = 0; i < N_LIVE; i++) {
+            p[i] = (speaker){.from = 40 * round + 20 * i, .at = 40 * round + 25 * i};
+            p[i].r = begin(s, s->text + p[i].from, p[i].at - p[i].from);
+        }
         for (size_t step = 0; step < 8; step++)
             for (size_t i = 0; i < N_LIVE; i++) {
-                commit(s, r[i], s->text + at[i], piece[(step + 3 * i) % 8]);
-                at[i] += piece[(step + 3 * i) % 8];
-                if (step % 3) look(s, r[i], &m);
+                commit(s, &p[i], piece[(step + 3 * i) % 8]);
+                if (step % 3) look(s, p[i].r, &m);
             }
         for (size_t i = 0; i < N_LIVE; i++) {
-            spec_request_end(r[i]);
+            spec_request_end(p[i].r);
             note_lost(s);
         }
     }

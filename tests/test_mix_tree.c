@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain.h"
 #include "mix_tree.h"
 #include "mix_world.h"
 
-#define N_TEXT 600
-#define NODES  48
-#define NEAR   (1 + 1.0 / (1 << 13)) /* worths nearer than that are equal to keys */
+#define N_TEXT   600
+#define NODES    48
+#define BRANCHES 5                     /* children of a class that are looked at, as in mix_tree.c */
+#define NEAR     (1 + 1.0 / (1 << 13)) /* worths nearer than that are equal to keys */
 
 typedef struct ground {
     spec_token own[N_TEXT], shared[3][N_TEXT];
@@ -101,12 +103,48 @@ static void check_matches(const ground *w, const mix_record *r, spec_token *tok,
         }
 }
 
+/* Where a token stands among a class's children that count as candidates, or -1. */
+static int place_of(const specp_class *class, spec_token token) {
+    for (uint32_t j = 0; j < class->n && j < BRANCHES; j++)
+        if (class->branch[j].token == token) return (int)j;
+    return -1;
+}
+
+/* The evidence on each candidate, from the chains of the longest matches. */
+static void check_evidence(const ground *w, const mix_record *r, const spec_token *tok, size_t n) {
+    uint32_t votes[MIX_CANDIDATES] = {0}, rank[MIX_CANDIDATES], none = MIX_RANKS - 1;
+    for (uint32_t k = 0; k < r->c.n; k++) rank[k] = none;
+    for (uint32_t x = 0; x < MIX_INDEXES; x++) {
+        specp_class class[MIX_CLASSES];
+        spec_locus at = spec_index_find(w->index[x], tok + n - r->len[x], r->len[x]);
+        size_t n_own = r->node < 0 && x == MIX_OWN ? SIZE_MAX : 0, found = 0;
+        if (r->n_classes[x])
+            found = specp_index_chain(w->index[x], at, n_own, UINT32_MAX, r->n_classes[x], class);
+        assert_int_equal(found, r->n_classes[x]);
+        for (uint32_t i = 0; i < found; i++) {
+            const uint32_t all = class[i].at.count, base = mix_evidence_base(&w->tables, x, class[i].at.len);
+            for (uint32_t k = 0; k < r->c.n; k++) {
+                int j = place_of(&class[i], r -> c.token[k]);
+                uint32_t hits = j < 0 ? 0 : class[i].branch[j].count, stands = j < 2 ? (uint32_t)j : 2;
+                if (j < 0) stands = none;
+                assert_int_equal(r->c.cell[x * MIX_CLASSES + i][k],
+                                 mix_evidence_cell(&w->tables, base, hits, all - hits, stands));
+                votes[k] += j == 0;
+                rank[k] = stands < rank[k] ? stands : rank[k];
+            }
+        }
+    }
+    for (uint32_t k = 0; k < r->c.n; k++)
+        assert_true(r->c.votes[k] == votes[k] && r->c.rank[k] == rank[k] && rank[k] < none);
+}
+
 static void check_record(const ground *w, const mix_record *r) {
     static spec_token tok[N_TEXT + NODES + 1];
     size_t n = text_to(w, r, tok);
     mix_case again = r->c;
     assert_int_equal(r->token, tok[n - 1]);
     check_matches(w, r, tok, n);
+    check_evidence(w, r, tok, n);
     for (uint32_t k = 0; k < r->c.n; k++) {
         assert_true(r->to[MIX_OWN][k].count || r->to[MIX_SHARED][k].count);
         for (uint32_t j = 0; j < k; j++) assert_true(r->c.token[j] != r->c.token[k]);
