@@ -112,6 +112,7 @@ static void test_eight_threads(void **state) {
                                         "suffix",
                                         "mix",
                                         "mix:shared=0,nodes=8",
+                                        "mix:with=(pld+ngram-cache)",
                                         "union:suffix+(cascade:pld>ngram-cache)"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) run_threads(specs[i]);
 }
