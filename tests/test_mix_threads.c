@@ -15,7 +15,7 @@ static void test_one_tenant_and_several(void **state) {
     static const struct {
         const char *spec;
         uint64_t tenants;
-    } cases[] = {{"mix", 1}, {"mix", 3}, {"mix:own=0,learn=end", 1}};
+    } cases[] = {{"mix:nodes=8", 1}, {"mix:nodes=8", 3}, {"mix:own=0,learn=end,nodes=8", 1}};
     size_t saved = 0;
     for (size_t i = 0; i < 3; i++) {
         storm s = {
@@ -34,7 +34,7 @@ static void test_one_tenant_and_several(void **state) {
 
 static void test_limits(void **state) {
     (void)state;
-    static const char *const specs[] = {"mix:memory_mb=1,evict=lru", "mix:tenants=2"};
+    static const char *const specs[] = {"mix:memory_mb=1,evict=lru,nodes=8", "mix:tenants=2,nodes=8"};
     for (size_t i = 0; i < 2; i++) {
         storm s = {.spec = specs[i], .reopen = "mix:priors=", .n_tenants = i ? 5 : 1, .vocab = i ? 30 : 2000};
         spec_drafter_stats after;
@@ -65,7 +65,7 @@ static int step(drafting_worker *w, support_rng *rng, spec_request **q, spec_tre
 static void test_requests_that_share_nothing(void **state) {
     (void)state;
     static const drafting_play play = {.requests = 4, .steps = 60, .cap = 16, .step = step};
-    spec_drafter *d = drafting_open("mix:shared=0", NULL);
+    spec_drafter *d = drafting_open("mix:shared=0,nodes=8", NULL);
     drafting_eight_threads(d, &play, 1000);
     spec_drafter_free(d);
 }
