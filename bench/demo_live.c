@@ -28,7 +28,7 @@ static const char *const asked[] = {
     "A rose is a rose is a rose, said the one; a nose is a nose, said the other",
 };
 
-static const char *const drafters[] = {"suffix", "pld", "ngram-cache", "oracle"};
+static const char *const drafters[] = {"suffix", "mix", "pld", "ngram-cache", "oracle"};
 
 static int fill_copying(live *s, const char *model) {
     s->model.path = model;
@@ -125,7 +125,7 @@ static int add_file(live *s, const char *format, const char *file, char **text) 
 }
 
 static int trained(FILE *out, const builtin_models *m, uint64_t seed, uint64_t requests) {
-    static const char *const free_ones[] = {"suffix", "pld", "recycle"};
+    static const char *const free_ones[] = {"suffix", "mix", "pld", "recycle"};
     char *text[4] = {NULL};
     live s;
     live_init(&s, "demo");
@@ -142,7 +142,7 @@ static int trained(FILE *out, const builtin_models *m, uint64_t seed, uint64_t r
     if (rc == SPEC_OK) rc = add_file(&s, "model:%s", m->draft, &text[0]);
     if (rc == SPEC_OK) rc = add_file(&s, "medusa:%s", m->medusa, &text[1]);
     if (rc == SPEC_OK) rc = add_file(&s, "eagle3:%s", m->eagle3, &text[2]);
-    if (rc == SPEC_OK) rc = add_file(&s, "union:suffix+(eagle3:%s)", m->eagle3, &text[3]);
+    if (rc == SPEC_OK) rc = add_file(&s, "mix:with=eagle3:%s", m->eagle3, &text[3]);
     int code = rc == SPEC_OK ? live_execute(&s) : EXIT_CHECK;
     if (rc != SPEC_OK) bench_complain("demo: %s", spec_strerror(rc));
     if (code == EXIT_DONE) {

@@ -160,10 +160,10 @@ SPEC_API SPEC_MUST_CHECK int spec_drafter_new(spec_drafter **out, const spec_dra
  *   oracle    drafts the true response (needs a reference): the upper limit
  *   random    drafts random tokens: the lower limit
  *   suffix    suffix match over the request's own text and other requests' responses
+ *   mix       all suffix matches, weighed by a model that learns
  *   pld       prompt lookup decoding: what followed the last n tokens earlier
  *   ngram-cache   n-gram counts, longest first
  *   ngram-mod     one hash table from n tokens to the next
- *   mix       all suffix matches, weighed by a model that learns
  *   recycle       Token Recycling: what the target said after each token last time
  *   medusa        medusa:FILE: Medusa heads on the target's last hidden state
  *   eagle3        eagle3:FILE: an EAGLE-3 head on the target's hidden states
