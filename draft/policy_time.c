@@ -17,8 +17,8 @@
 
 #define CONTEXT_STEP 64  /* tokens that make no difference */
 #define LATELY       50  /* steps of a ratio become 1 in so many */
-#define PRIOR        3   /* measurements that the model's shape counts for */
-#define STALE        512 /* passes until a ratio is doubted */
+#define PRIOR        6   /* measurements that the model's shape counts for */
+#define STALE        128 /* passes until a ratio is doubted */
 #define PLAIN_FIRST  4   /* passes without draft before the ratio(0) is believed */
 #define PLAIN_EVERY  256 /* passes until it is measured again */
 
