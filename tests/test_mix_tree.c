@@ -143,6 +143,9 @@ static void check_record(const ground *w, const mix_record *r) {
     size_t n = text_to(w, r, tok);
     mix_case again = r->c;
     assert_int_equal(r->token, tok[n - 1]);
+    assert_int_equal(r->c.last, mix_hash((uint32_t)tok[n - 1]) % MIX_LASTS);
+    assert_int_equal(r->c.match, mix_length(&w->tables, r->len[MIX_OWN]) * MIX_LENGTHS +
+                                     mix_length(&w->tables, r->len[MIX_SHARED]));
     check_matches(w, r, tok, n);
     check_evidence(w, r, tok, n);
     for (uint32_t k = 0; k < r->c.n; k++) {
