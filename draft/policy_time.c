@@ -52,9 +52,8 @@ void specp_policy_release_curve(spec_policy *p) {
 
 /* curve[] of model[]: where nothing was measured, bent like what is next to it and smaller. */
 static void bend(spec_policy *p) {
-    double ratio[SPECP_RATIOS];
-    for (size_t b = 0; b < SPECP_RATIOS; b++)
-        ratio[b] = p->ratio[b].n ? p->ratio[b].median : b ? ratio[b - 1] : 1;
+    double ratio[SPECP_RATIOS], last = 1;
+    for (size_t b = 0; b < SPECP_RATIOS; b++) ratio[b] = last = p->ratio[b].n ? p->ratio[b].median : last;
     for (size_t b = 0, k = 0; k < p->n_curve; b++)
         for (size_t end = b + 1 < SPECP_RATIOS ? (size_t)1 << b : p->n_curve; k < end && k < p->n_curve; k++)
             p->curve[k] = p->model[k] * ratio[b] / ratio[0];
