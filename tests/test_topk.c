@@ -113,7 +113,8 @@ static void decode(spec_target *t, watcher *w) {
     engine_settings s = {
         .target = t, .prompts = &p, .max_tokens = 60, .budget = 4, .batch = 1, .seed = 1, .ignore_eos = true};
     assert_int_equal(spec_drafter_new(&d, &ops, w, NULL), SPEC_OK);
-    if (engine_open(&e, &s, &(proposer){d, NULL}, NULL, &run, &why) != SPEC_OK) fail_msg("%s", why.text);
+    const proposer by = {d, NULL};
+    if (engine_open(&e, &s, &by, NULL, &run, &why) != SPEC_OK) fail_msg("%s", why.text);
     while (more)
         if (engine_next(e, &more) != SPEC_OK) fail_msg("%s", why.text);
     assert_int_equal(engine_close(e), SPEC_OK);
