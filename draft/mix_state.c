@@ -62,7 +62,7 @@ static int check(const unsigned char *p, size_t n, const char *path, spec_messag
     if (n < HEADER || memcmp(p, magic, sizeof magic - 1) != 0)
         return specp_fail(why, SPEC_ERR_CORRUPT, "%s: its attachment is not what a mix drafter has learnt",
                           path);
-    if (p[7] != magic[7])
+    if (p[7] != (unsigned char)magic[7])
         return specp_fail(why, SPEC_ERR_VERSION, "%s: learned state of version %c, expected %c", path, p[7],
                           magic[7]);
     if (n != specp_mix_state_bytes() || get(p + 8) != n)

@@ -34,11 +34,6 @@ typedef struct specp_class {
 size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, uint32_t enough, size_t cap,
                          specp_class *out);
 
-/* Asks the memory for what specp_index_chain will read first of a locus with that state. */
-void specp_index_prefetch(const spec_index *x, uint32_t state);
-/* When that has had time to come: for what it will read next. */
-void specp_index_prefetch_next(const spec_index *x, uint32_t state);
-
 /* The locus that a branch of c leads to. */
 static inline spec_locus specp_branch_locus(const specp_class *c, const specp_branch *b) {
     return (spec_locus){.state = b->to, .len = c->at.len + 1, .count = b->count};

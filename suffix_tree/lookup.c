@@ -104,24 +104,6 @@ size_t specp_index_chain(const spec_index *x, spec_locus at, size_t n_own, uint3
     return n;
 }
 
-void specp_index_prefetch(const spec_index *x, uint32_t ref) {
-    if (ref & SINGLE)
-        SPECP_PREFETCH(slot_at(x, ref & ~SINGLE));
-    else
-        SPECP_PREFETCH(state_at(x, ref));
-}
-
-void specp_index_prefetch_next(const spec_index *x, uint32_t ref) {
-    uint32_t link = class_link(x, ref);
-    SPECP_PREFETCH(state_at(x, link));
-    if (ref & SINGLE) return;
-    const state *s = state_at(x, ref);
-    if (s->kind == EDGES_HUB)
-        SPECP_PREFETCH(hub_at(x, s->e.block)->e);
-    else if (s->kind != EDGES_INLINE)
-        SPECP_PREFETCH(block_at(x, s->e.block));
-}
-
 spec_locus spec_index_shorten(const spec_index *x, spec_locus at, uint32_t len) {
     if (at.count == 0 || len >= at.len) return at;
     return locus(x, class_shorten(x, at.state, len), len);
