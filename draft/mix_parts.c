@@ -26,13 +26,8 @@ typedef struct fed_request {
 /* Empties the request's trees and gives each at least `nodes` of room. */
 static int reserve(const specp_parts *p, fed_request *r, uint32_t nodes) {
     for (size_t k = 1; k < p->n; k++) {
-        spec_tree grown, *t = &r->draft[k - 1];
-        spec_tree_clear(t);
-        if (t->cap >= nodes) continue;
-        int err = spec_tree_init(&grown, nodes, 0, 0, &p->alloc);
+        int err = specp_parts_room(p, &r->draft[k - 1], nodes);
         if (err) return err;
-        spec_tree_release(t, &p->alloc);
-        *t = grown;
     }
     return SPEC_OK;
 }

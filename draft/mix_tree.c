@@ -10,10 +10,10 @@
  *          |           record: evidence and probability of each candidate
  *          d
  *
- * Two kinds of task stand in one list, best first: to add a candidate, worth its path probability, and
- * to weigh the continuations of a node that was added, worth what its best continuation may be expected
- * to be, which is learnt by length and count of the node's match. So nodes that lead nowhere are
- * seldom weighed, and weighing is most of the work.
+ * Two kinds of task compete, each time the one that is worth more: to add the best candidate of a record,
+ * worth its path probability, and to weigh the continuations of a node that was added, worth what its
+ * best continuation may be expected to be, which is learnt by length and count of the node's match. So
+ * nodes that lead nowhere are seldom weighed, and weighing is most of the work.
  */
 #include "mix_tree.h"
 
@@ -34,6 +34,7 @@
  * which it is; worths that differ by less than 2^-14 of them count as equal, and then the first wins. */
 #define KEY_BITS 9
 #define KEY_MASK ((1 << KEY_BITS) - 1)
+
 static int32_t key_of(float worth, uint32_t number) {
     int32_t bits;
     memcpy(&bits, &worth, sizeof bits);

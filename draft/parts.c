@@ -195,6 +195,17 @@ int specp_parts_begin(specp_parts *p, const spec_request_info *info, specp_parts
     return err;
 }
 
+int specp_parts_room(const specp_parts *p, spec_tree *t, uint32_t nodes) {
+    spec_tree grown;
+    spec_tree_clear(t);
+    if (t->cap >= nodes) return SPEC_OK;
+    int err = spec_tree_init(&grown, nodes, 0, 0, &p->alloc);
+    if (err) return err;
+    spec_tree_release(t, &p->alloc);
+    *t = grown;
+    return SPEC_OK;
+}
+
 bool specp_parts_even(const specp_parts *p, const specp_parts_request *r) {
     for (size_t k = 0; k < p->n; k++)
         if (r->told[k]) return false;

@@ -73,6 +73,9 @@ typedef struct specp_parts_request {
 SPEC_MUST_CHECK int specp_parts_begin(specp_parts *p, const spec_request_info *info, specp_parts_request *r);
 void specp_parts_end(specp_parts *p, specp_parts_request *r);
 
+/* Empties a part's tree and gives it at least `nodes` of room, and none for q rows. */
+SPEC_MUST_CHECK int specp_parts_room(const specp_parts *p, spec_tree *t, uint32_t nodes);
+
 /* Whether all parts know the same text: they may be asked. */
 bool specp_parts_even(const specp_parts *p, const specp_parts_request *r);
 

@@ -163,13 +163,8 @@ static int merge(const specp_parts *p, const union_request *r, uint32_t budget, 
 /* Empties the request's trees and gives each at least `nodes` of room. */
 static int reserve(const specp_parts *p, union_request *r, uint32_t nodes) {
     for (size_t k = 0; k < p->n; k++) {
-        spec_tree grown, *t = &r->draft[k];
-        spec_tree_clear(t);
-        if (t->cap >= nodes) continue;
-        int err = spec_tree_init(&grown, nodes, 0, 0, &p->alloc);
+        int err = specp_parts_room(p, &r->draft[k], nodes);
         if (err) return err;
-        spec_tree_release(t, &p->alloc);
-        *t = grown;
     }
     return SPEC_OK;
 }
