@@ -197,13 +197,14 @@ void specp_tree_keep(spec_tree *t, const uint8_t *keep) {
 }
 
 void specp_tree_prune(spec_tree *t, float min_prob) {
-    uint8_t keep[SPEC_TREE_MAX_NODES];
+    uint8_t keep[SPEC_TREE_MAX_NODES], all = 1;
     uint32_t n = t->n < SPEC_TREE_MAX_NODES ? t->n : SPEC_TREE_MAX_NODES;
     for (uint32_t i = 0; i < n; i++) {
         int32_t by = t->q_row[i] < 0 ? (int32_t)i : t->parent[i];
         keep[i] = by < 0 || by > (int32_t)i || t->prob[by] >= min_prob;
+        all &= keep[i];
     }
-    specp_tree_keep(t, keep);
+    if (!all) specp_tree_keep(t, keep);
 }
 
 /* ---- outcomes -------------------------------------------------------------- */
