@@ -126,6 +126,7 @@ ifeq ($(VARIANT),plain)
 $(OBJ)/verify/tensor/ops_%.o: OPT := -O3
 $(OBJ)/draft/train/%.o: OPT := -O3
 $(OBJ)/draft/mix_model.o: OPT := -O3
+$(OBJ)/draft/mix_tree.o: OPT := -fno-tree-vectorize -fno-tree-slp-vectorize
 endif
 
 # ---- targets --------------------------------------------------------------

@@ -57,11 +57,10 @@ static int fill(FILE *f, void *user) {
           "const char *const specp_mix_priors[] = {\n",
           f);
     put_cells(&w, &c->tables, s->evidence, MIX_MATCH_SLOTS);
-    put_cells(&w, &c->tables, s->level, sizeof s->level / sizeof *s->level);
     put_cells(&w, &c->tables, s->path, sizeof s->path / sizeof *s->path);
     put_cells(&w, &c->tables, s->reach, sizeof s->reach / sizeof *s->reach);
     put_weights(&w, s->by_match[0], sizeof s->by_match / sizeof(float));
-    put_weights(&w, s->by_shape[0], sizeof s->by_shape / sizeof(float));
+    put_weights(&w, s->of_all, MIX_INPUTS);
     finish(&w);
     fputs("    NULL,\n};\n", f);
     return ferror(f);

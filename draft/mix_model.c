@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mix_model.c - see mix_model.h. Loops run over all places of a case, taken or not: their number is fixed,
- * so that they have no branches and can be vectorised. A class that there is not has inputs of 0.
+ * mix_model.c - see mix_model.h. Candidates are weighed four at a time, places that are not taken with
+ * them: without branches. A class that there is not has inputs of 0.
  */
 #include "mix_model.h"
 
@@ -11,7 +11,6 @@
 
 #define RATE         0.01f /* of the weights */
 #define LIMIT        255   /* updates over which evidence and tokens forget */
-#define LEVEL_LIMIT  500   /* levels */
 #define PATH_LIMIT   80    /* paths */
 #define REACH_LIMIT  64
 #define FIRST_WEIGHT 0.3f
@@ -57,7 +56,6 @@ static void set_plain(mix_slot *s, size_t n) {
 void specp_mix_values(mix_state *s, const mix_tables *t) {
     set_stretched(SLOTS(s->evidence), t);
     set_stretched(SLOTS(s->token), t);
-    set_plain(SLOTS(s->level));
     set_plain(SLOTS(s->path));
     set_plain(SLOTS(s->reach));
     s->evidence[MIX_NO_EVIDENCE].value = 0;
@@ -135,7 +133,6 @@ void specp_mix_start(mix_state *s, const mix_tables *t) {
     start_evidence(s);
     start_parts(s);
     start_tokens(s);
-    start_map(SLOTS(s->level));
     start_map(SLOTS(s->path));
     for (uint32_t i = 0; i < sizeof s->reach / sizeof *s->reach; i++) s->reach[i].cell = cell_of(0.7f, 16);
     for (uint32_t i = 0; i < MIX_LENGTHS * MIX_LENGTHS; i++)
@@ -150,7 +147,6 @@ static void cap_counts(mix_slot *s, size_t n, uint32_t sure) {
 
 void specp_mix_generalize(mix_state *s, const mix_tables *t, uint32_t sure) {
     cap_counts(SLOTS(s->evidence), sure);
-    cap_counts(SLOTS(s->level), sure);
     cap_counts(SLOTS(s->path), sure);
     cap_counts(SLOTS(s->reach), sure);
     start_tokens(s);
@@ -160,64 +156,50 @@ void specp_mix_generalize(mix_state *s, const mix_tables *t, uint32_t sure) {
 
 /* ---- weighing ---------------------------------------------------------------- */
 
-static void take_inputs(const mix_state *s, mix_case *c) {
-    for (uint32_t k = 0; k < MIX_CANDIDATES; k++) {
-        uint32_t hash = mix_hash((uint32_t)c->token[k]);
-        c->token_cell[k] = (uint16_t)(hash % MIX_TOKENS * MIX_RANKS + c->rank[k]);
-        c->x[0][k] = s->token[c->token_cell[k]].value;
-        c->x[1][k] = CONSTANT;
-        c->x[2][k] = CONSTANT * (float)(c->votes[k] > 0);
-    }
-    for (uint32_t i = 0; i < c->n_evidence; i++)
-        for (uint32_t k = 0; k < MIX_CANDIDATES; k++) c->x[3 + i][k] = s->evidence[c->cell[i][k]].value;
-}
+/* Vectors are put together from single values in registers: one that is read from memory where its parts
+ * were just written waits for the writes. */
+#define GATHER(f) ((mix_lanes){f(0), f(1), f(2), f(3)})
 
-/* mixed[], 0 where there is no candidate, and its sum. */
-static float mix(const mix_state *s, const mix_tables *t, mix_case *c) {
-    const float *a = s->by_match[c->match], *b = s->by_last[c->last], *e = s->by_shape[c->shape];
-    float sum = 0;
-    for (uint32_t k = 0; k < MIX_CANDIDATES; k += MIX_LANES) {
-        mix_lanes at = {8, 8, 8, 8}; /* in the table */
-        for (uint32_t i = 0; i < 3 + c->n_evidence; i++) at += (a[i] + b[i] + e[i]) * mix_load(&c->x[i][k]);
-        at *= 256;
-        mix_lanes_int low = at > 0, high = at >= 4095;
-        mix_lanes_int step =
-            __builtin_convertvector(mix_keep(at, low & ~high), mix_lanes_int) | (high & 4095);
-        for (uint32_t j = 0; j < MIX_LANES; j++) c->mixed[k + j] = t->squash[step[j]];
-        mix_store(&c->mixed[k], mix_keep(mix_load(&c->mixed[k]), mix_live(k, c->n)));
-    }
-    for (uint32_t k = 0; k < MIX_CANDIDATES; k++) sum += c->mixed[k];
-    return sum;
-}
+static const float best_input[MIX_RANKS] = {CONSTANT};
 
-/* The standing of a candidate, by votes and rank. */
-static const uint8_t standing[MIX_EVIDENCE + 1][MIX_RANKS] = {
-    {0, 6, 7, 7}, {0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {3, 3, 3, 3}, {4, 4, 4, 4}, {5, 5, 5, 5},
-};
-
-/* p[] from the mixed probabilities times `scale`: step_of and mapped, for several at once. */
-static void set_levels(const mix_state *s, mix_case *c, float scale) {
-    float low[MIX_LANES], high[MIX_LANES];
-    for (uint32_t k = 0; k < MIX_CANDIDATES; k += MIX_LANES) {
-        mix_lanes_int above = (mix_lanes_int)(mix_load(&c->mixed[k]) * scale) - LEAST_BITS;
-        above &= above > 0;
-        mix_lanes part = __builtin_convertvector(above & PART_MASK, mix_lanes) * PART_UNIT;
-        mix_lanes_int step = above >> PART_BITS, nearest = step - (part > 0.5f);
-        for (uint32_t j = 0; j < MIX_LANES; j++) {
-            uint32_t row = standing[c->votes[k + j]][c->rank[k + j]] * MIX_STEPS;
-            low[j] = s->level[row + (uint32_t)step[j]].value;
-            high[j] = s->level[row + (uint32_t)step[j] + 1].value;
-            c->level[k + j] = (uint16_t)(row + (uint32_t)nearest[j]);
-        }
-        mix_lanes from = mix_load(low), p = from + part * (mix_load(high) - from);
-        mix_store(&c->p[k], mix_keep(p, mix_live(k, c->n)));
+/* Weighs the candidates k to k + 3: their probabilities before they are scaled, 0 where there is none. */
+static mix_lanes mix_four(const mix_state *s, const mix_tables *t, mix_case *c, uint32_t k, const float *w) {
+#define TOKEN(j)    s->token[c->token_cell[k + (j)]].value
+#define BEST(j)     best_input[c->rank[k + (j)]]
+#define EVIDENCE(j) s->evidence[c->cell[i][k + (j)]].value
+#define SQUASHED(j) t->squash[step[j]]
+    for (uint32_t j = k; j < k + MIX_LANES; j++)
+        c->token_cell[j] = (uint16_t)(mix_hash(c->token[j], MIX_TOKEN_BITS) * MIX_RANKS + c->rank[j]);
+    const mix_lanes token = GATHER(TOKEN), best = GATHER(BEST);
+    const mix_lanes constant = {CONSTANT, CONSTANT, CONSTANT, CONSTANT};
+    mix_store(&c->x[0][k], token);
+    mix_store(&c->x[1][k], constant);
+    mix_store(&c->x[2][k], best);
+    mix_lanes at = 8 + w[0] * token + w[1] * constant + w[2] * best; /* in the table */
+    for (uint32_t i = 0; i < c->n_evidence; i++) {
+        const mix_lanes x = GATHER(EVIDENCE);
+        mix_store(&c->x[3 + i][k], x);
+        at += w[3 + i] * x;
     }
+    at *= 256;
+    mix_lanes_int low = at > 0, high = at >= 4095;
+    mix_lanes_int step = __builtin_convertvector(mix_keep(at, low & ~high), mix_lanes_int) | (high & 4095);
+    return mix_keep(GATHER(SQUASHED), mix_live(k, c->n));
 }
 
 void specp_mix_weigh(const mix_state *s, const mix_tables *t, mix_case *c) {
-    take_inputs(s, c);
-    float sum = mix(s, t, c);
-    set_levels(s, c, sum > ALL ? ALL / sum : 1);
+    const float *a = s->by_match[c->match], *b = s->by_last[c->last];
+    const mix_lanes none = {0};
+    float w[MIX_INPUTS];
+    for (uint32_t i = 0; i < MIX_INPUTS; i++) w[i] = a[i] + b[i] + s->of_all[i];
+    const mix_lanes first = mix_four(s, t, c, 0, w);
+    const mix_lanes second = c->n > MIX_LANES ? mix_four(s, t, c, MIX_LANES, w) : none;
+    const mix_lanes both = first + second;
+    const float sum = (both[0] + both[1]) + (both[2] + both[3]), scale = sum > ALL ? ALL / sum : 1;
+    mix_store(&c->mixed[0], first);
+    mix_store(&c->mixed[MIX_LANES], second);
+    mix_store(&c->p[0], first * scale);
+    mix_store(&c->p[MIX_LANES], second * scale);
 }
 
 float specp_mix_path(const mix_state *s, uint32_t depth, float product, uint16_t *cell) {
@@ -232,13 +214,14 @@ float specp_mix_path(const mix_state *s, uint32_t depth, float product, uint16_t
 /* ---- learning ---------------------------------------------------------------- */
 
 static void learn_weights(mix_state *s, const mix_case *c, const float *error) {
-    float *a = s->by_match[c->match], *b = s->by_last[c->last], *e = s->by_shape[c->shape];
+    const uint32_t places = c->n > MIX_LANES ? MIX_CANDIDATES : MIX_LANES;
+    float *a = s->by_match[c->match], *b = s->by_last[c->last];
     for (uint32_t i = 0; i < 3 + c->n_evidence; i++) {
         float step = 0;
-        for (uint32_t k = 0; k < MIX_CANDIDATES; k++) step += error[k] * c->x[i][k];
+        for (uint32_t k = 0; k < places; k++) step += error[k] * c->x[i][k];
         a[i] += step;
         b[i] += step;
-        e[i] += step;
+        s->of_all[i] += step;
     }
 }
 
@@ -251,7 +234,6 @@ void specp_mix_learn(mix_state *s, const mix_tables *t, const mix_case *c, spec_
         for (uint32_t i = 0; i < c->n_evidence; i++)
             if (c->cell[i][k] != MIX_NO_EVIDENCE) learn_stretched(&s->evidence[c->cell[i][k]], t, target);
         learn_stretched(&s->token[c->token_cell[k]], t, target);
-        learn_plain(&s->level[c->level[k]], t, target, LEVEL_LIMIT);
     }
     learn_weights(s, c, error);
 }

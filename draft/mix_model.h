@@ -14,10 +14,8 @@
  *       stretched probabilities x[i], stretch(p) = ln(p / (1 - p))
  *            |
  *            v   logistic mixing: squash(sum of w[i] x[i]); w is the sum of three sets, chosen
- *            |   by match lengths, by last token, by shape
+ *            |   by match lengths and by last token, and the same for all
  *            v   together at most 1
- *            |
- *            v   level: how often was such a p right, by how many classes agree?
  *            p   of the token, where its parent is reached
  *            |
  *            v   path: how often was such a product right, by depth?
@@ -25,7 +23,7 @@
  *
  * Source: context mixing as in lossless compressors: Mahoney, Adaptive Weighing of Context Models for
  * Lossless Data Compression (Florida Tech CS-2005-16): logistic mixing, and secondary estimation
- * by adaptive probability maps, which `level` and `path` are.
+ * by an adaptive probability map, which `path` is.
  */
 #ifndef DRAFT_MIX_MODEL_H
 #define DRAFT_MIX_MODEL_H
@@ -44,13 +42,13 @@
 #define MIX_EVIDENCE   (MIX_MATCHES + MIX_PARTS)
 #define MIX_INPUTS     (3 + MIX_EVIDENCE) /* the token, a constant, whether it is a best child, evidence */
 
-#define MIX_LENGTHS   11 /* buckets of match length; 0: no match */
-#define MIX_COUNTS    12 /* buckets of hits and of misses */
-#define MIX_RANKS     4  /* best child, second, later; none of them */
-#define MIX_STANDINGS 8  /* best by so much evidence, 1 to 6; by none, but second, or later */
-#define MIX_TOKENS    4096
-#define MIX_LASTS     1024
-#define MIX_SHAPES    256
+#define MIX_LENGTHS    11 /* buckets of match length; 0: no match */
+#define MIX_COUNTS     12 /* buckets of hits and of misses */
+#define MIX_RANKS      4  /* best child, second, later; none of them */
+#define MIX_TOKEN_BITS 12 /* of a token's hash */
+#define MIX_TOKENS     (1 << MIX_TOKEN_BITS)
+#define MIX_LAST_BITS  10
+#define MIX_LASTS      (1 << MIX_LAST_BITS)
 #define MIX_PART_STEPS                                                                                       \
     24                /* of a probability in another drafter's draft: from 2^-11, two an octave; a last one
                            * for what it leaves out */
@@ -74,12 +72,11 @@ typedef struct mix_slot {
 typedef struct mix_state {
     mix_slot evidence[MIX_NO_EVIDENCE + 1]; /* matches, then drafts */
     mix_slot token[MIX_TOKENS * MIX_RANKS];
-    mix_slot level[MIX_STANDINGS * MIX_STEPS];
     mix_slot path[MIX_DEPTHS * MIX_STEPS];
     mix_slot reach[2 * MIX_LENGTHS * MIX_COUNTS]; /* p of the best continuation, by the node's match */
     float by_match[MIX_LENGTHS * MIX_LENGTHS][MIX_INPUTS];
+    float of_all[MIX_INPUTS];
     float by_last[MIX_LASTS][MIX_INPUTS];
-    float by_shape[MIX_SHAPES][MIX_INPUTS];
 } mix_state;
 
 typedef struct mix_tables {
@@ -92,18 +89,17 @@ typedef struct mix_tables {
 
 /* What is weighed at one node. The caller fills the first part; places from n on hold any valid cells. */
 typedef struct mix_case {
-    uint32_t n;          /* candidates */
-    uint32_t n_evidence; /* MIX_MATCHES, and the drafts that there are */
-    spec_token token[MIX_CANDIDATES];
+    uint32_t n;                                  /* candidates */
+    uint32_t n_evidence;                         /* MIX_MATCHES, and the drafts that there are */
+    spec_token token[MIX_CANDIDATES + 1];        /* the last is scratch */
     uint16_t cell[MIX_EVIDENCE][MIX_CANDIDATES]; /* in mix_state.evidence */
     uint8_t rank[MIX_CANDIDATES];                /* the best by any evidence */
-    uint8_t votes[MIX_CANDIDATES];               /* evidence by which it is the best */
-    uint16_t match, last, shape;                 /* the weight sets */
+    uint16_t match, last;                        /* the weight sets */
 
     float p[MIX_CANDIDATES];     /* the result, 0 from n on */
-    float mixed[MIX_CANDIDATES]; /* before all correction */
+    float mixed[MIX_CANDIDATES]; /* before they are scaled to sum to 1 at most */
     float x[MIX_INPUTS][MIX_CANDIDATES];
-    uint16_t token_cell[MIX_CANDIDATES], level[MIX_CANDIDATES];
+    uint16_t token_cell[MIX_CANDIDATES];
 } mix_case;
 
 void specp_mix_tables(mix_tables *t);
@@ -147,8 +143,8 @@ void specp_mix_values(mix_state *s, const mix_tables *t);
 /*
  * ---- mix_priors.c: what the library was taught ------------------------------------
  *
- * Lines of MIX_PRIOR_PAIRS pairs of characters, 12 bits each, in the order evidence, level, path, reach,
- * by_match, by_shape. Of a cell: its stretched probability in eighths above -8 (7 bits) and its count, at
+ * Lines of MIX_PRIOR_PAIRS pairs of characters, 12 bits each, in the order evidence, path, reach,
+ * by_match, of_all. Of a cell: its stretched probability in eighths above -8 (7 bits) and its count, at
  * most 31 (5 bits); with count 0 it is left as specp_mix_start made it. Of a weight: w in 256ths above -8.
  */
 #define MIX_PRIOR_PAIRS 50
@@ -226,11 +222,9 @@ static inline uint32_t mix_part_absent(uint32_t part) {
     return MIX_MATCH_SLOTS + (part * MIX_PART_STEPS + MIX_PART_STEPS - 1) * MIX_RANKS + MIX_RANKS - 1;
 }
 
-static inline uint32_t mix_hash(uint32_t x) {
-    x *= 2654435761u;
-    x ^= x >> 15;
-    x *= 0x85ebca6bu;
-    return x ^ x >> 13;
+/* `bits` bits of a token's hash, the upper ones of its product with 2^32 / golden ratio. */
+static inline uint32_t mix_hash(spec_token token, uint32_t bits) {
+    return (uint32_t)token * 2654435761u >> (32 - bits);
 }
 
 #endif

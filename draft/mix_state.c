@@ -4,7 +4,7 @@
  * attachment of its snapshot.
  *
  *     offset  bytes
- *          0  8      "SPECMIX" and the version of the layout, '1'
+ *          0  8      "SPECMIX" and the version of the layout, '2'
  *          8  4      bytes in all
  *         12  4 each cells, then weights (IEEE single), in the order of mix_state, little-endian
  */
@@ -17,11 +17,11 @@
 #define HEADER 12
 #define SLOTS  (offsetof(mix_state, by_match) / sizeof(mix_slot))
 #define FIRST  offsetof(mix_state, by_match)
-#define LAST   (offsetof(mix_state, by_shape) + sizeof(((mix_state *)0)->by_shape))
+#define LAST   (offsetof(mix_state, by_last) + sizeof(((mix_state *)0)->by_last))
 #define FLOATS ((LAST - FIRST) / sizeof(float))
 #define LARGE  1e4f /* weights beyond it are no weights */
 
-static const char magic[8] = {'S', 'P', 'E', 'C', 'M', 'I', 'X', '1'};
+static const char magic[8] = {'S', 'P', 'E', 'C', 'M', 'I', 'X', '2'};
 
 _Static_assert(sizeof(float) == 4 && sizeof(mix_slot) == 8, "a state is rows of slots and of floats");
 
@@ -130,10 +130,9 @@ void specp_mix_taught(mix_state *s, const mix_tables *t) {
     specp_mix_start(s, t);
     if (!specp_mix_priors[0]) return;
     read_cells(&r, s->evidence, MIX_MATCH_SLOTS);
-    read_cells(&r, s->level, sizeof s->level / sizeof *s->level);
     read_cells(&r, s->path, sizeof s->path / sizeof *s->path);
     read_cells(&r, s->reach, sizeof s->reach / sizeof *s->reach);
     read_weights(&r, s->by_match[0], sizeof s->by_match / sizeof(float));
-    read_weights(&r, s->by_shape[0], sizeof s->by_shape / sizeof(float));
+    read_weights(&r, s->of_all, MIX_INPUTS);
     specp_mix_values(s, t);
 }

@@ -94,12 +94,12 @@ static size_t text_to(const ground *w, const mix_record *r, spec_token *tok) {
 static void check_matches(const ground *w, const mix_record *r, spec_token *tok, size_t n) {
     for (int x = 0; x < MIX_INDEXES; x++)
         for (uint32_t k = 0; k < r->c.n; k++) {
-            const spec_locus *to = &r->to[x][k];
-            if (!to->count) continue;
+            const spec_locus to = mix_match(r, (uint32_t)x, k);
+            if (!to.count) continue;
             tok[n] = r->c.token[k];
-            spec_locus found = spec_index_find(w->index[x], tok + n + 1 - to->len, to->len);
-            assert_memory_equal(&found, to, sizeof found);
-            assert_true(to->len <= r->len[x] + 1);
+            spec_locus found = spec_index_find(w->index[x], tok + n + 1 - to.len, to.len);
+            assert_memory_equal(&found, &to, sizeof found);
+            assert_true(to.len <= r->len[x] + 1);
         }
 }
 
@@ -112,7 +112,7 @@ static int place_of(const specp_class *class, spec_token token) {
 
 /* The evidence on each candidate, from the chains of the longest matches. */
 static void check_evidence(const ground *w, const mix_record *r, const spec_token *tok, size_t n) {
-    uint32_t votes[MIX_CANDIDATES] = {0}, rank[MIX_CANDIDATES], none = MIX_RANKS - 1;
+    uint32_t rank[MIX_CANDIDATES], none = MIX_RANKS - 1;
     for (uint32_t k = 0; k < r->c.n; k++) rank[k] = none;
     for (uint32_t x = 0; x < MIX_INDEXES; x++) {
         specp_class class[MIX_CLASSES];
@@ -129,13 +129,11 @@ static void check_evidence(const ground *w, const mix_record *r, const spec_toke
                 if (j < 0) stands = none;
                 assert_int_equal(r->c.cell[x * MIX_CLASSES + i][k],
                                  mix_evidence_cell(&w->tables, base, hits, all - hits, stands));
-                votes[k] += j == 0;
                 rank[k] = stands < rank[k] ? stands : rank[k];
             }
         }
     }
-    for (uint32_t k = 0; k < r->c.n; k++)
-        assert_true(r->c.votes[k] == votes[k] && r->c.rank[k] == rank[k] && rank[k] < none);
+    for (uint32_t k = 0; k < r->c.n; k++) assert_true(r->c.rank[k] == rank[k] && rank[k] < none);
 }
 
 static void check_record(const ground *w, const mix_record *r) {
@@ -143,20 +141,21 @@ static void check_record(const ground *w, const mix_record *r) {
     size_t n = text_to(w, r, tok);
     mix_case again = r->c;
     assert_int_equal(r->token, tok[n - 1]);
-    assert_int_equal(r->c.last, mix_hash((uint32_t)tok[n - 1]) % MIX_LASTS);
+    assert_int_equal(r->c.last, mix_hash(tok[n - 1], MIX_LAST_BITS));
     assert_int_equal(r->c.match, mix_length(&w->tables, r->len[MIX_OWN]) * MIX_LENGTHS +
                                      mix_length(&w->tables, r->len[MIX_SHARED]));
     check_matches(w, r, tok, n);
     check_evidence(w, r, tok, n);
     for (uint32_t k = 0; k < r->c.n; k++) {
-        assert_true(r->to[MIX_OWN][k].count || r->to[MIX_SHARED][k].count);
+        assert_true(mix_match(r, MIX_OWN, k).count || mix_match(r, MIX_SHARED, k).count);
         for (uint32_t j = 0; j < k; j++) assert_true(r->c.token[j] != r->c.token[k]);
     }
     specp_mix_weigh(w->state, &w->tables, &again);
     assert_memory_equal(again.p, r->c.p, sizeof again.p);
     if (r->node < 0) return;
     const mix_node *v = &w->scratch.node[r->node];
-    assert_true(v->record == r->parent && v->token == r->token && v->depth + 1u == r->depth);
+    assert_true(&w->scratch.record[v->weighed] == r && v->weighed > 0);
+    assert_true(v->token == r->token && v->depth + 1u == r->depth && v->product == r->product);
 }
 
 /* The root's matches are the longest there are, the text's own end left out. */
@@ -204,8 +203,8 @@ static void check_weighed(const ground *w) {
         for (uint32_t later = q + 1; later < m->n; later++) {
             const mix_record *a = &m->record[q], *b = &m->record[later];
             if (b->node > a->node) continue; /* it was not there yet */
-            double first = product_of(w, a) * (double)w->state->reach[a->reach].value;
-            double then = product_of(w, b) * (double)w->state->reach[b->reach].value;
+            double first = product_of(w, a) * (double)w->state->reach[m->node[a->node].reach].value;
+            double then = product_of(w, b) * (double)w->state->reach[m->node[b->node].reach].value;
             if (then > NEAR * first) fail_msg("a node of %g weighed before one of %g", first, then);
         }
 }
@@ -233,7 +232,7 @@ static void check_tree(const ground *w) {
         uint16_t cell;
         float product = (float)product_of(w, r) * r->c.p[v->nth];
         float prob = specp_mix_path(w->state, spec_tree_depth(&w->tree, (int32_t)i), product, &cell);
-        bool own = r->to[MIX_OWN][v->nth].len >= r->to[MIX_SHARED][v->nth].len;
+        bool own = mix_match(r, MIX_OWN, v->nth).len >= mix_match(r, MIX_SHARED, v->nth).len;
         for (uint32_t j = 0; j < i; j++) /* neither the parent nor a sibling before it may be less likely */
             if (((int32_t)j == v->parent || w->tree.parent[j] == v->parent) && prob > w->tree.prob[j])
                 prob = w->tree.prob[j];
@@ -284,7 +283,7 @@ static void learn_and_compare(ground *w, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const mix_record *r = record_behind(w, tok, i);
         if (!r) break;
-        if (i) specp_mix_learn_reach(by_hand, &w->tables, r->reach, &r->c);
+        if (i) specp_mix_learn_reach(by_hand, &w->tables, w->scratch.node[r->node].reach, &r->c);
         specp_mix_learn(by_hand, &w->tables, &r->c, tok[i]);
     }
     specp_mix_follow(&w->scratch, w->state, &w->tables, tok, n);
@@ -334,7 +333,7 @@ static void test_a_look_weighs_the_root(void **unused) {
     specp_mix_look(&w.g, &w.scratch);
     assert_true(w.scratch.n == 1 && w.scratch.n_nodes == 0);
     assert_memory_equal(w.scratch.record[0].c.p, root.c.p, sizeof root.c.p);
-    assert_memory_equal(w.scratch.record[0].to, root.to, sizeof root.to);
+    assert_memory_equal(w.scratch.record[0].first, root.first, sizeof root.first);
     spec_tree_clear(&w.tree);
     learn_and_compare(&w, 3);
     ground_close(&w);
