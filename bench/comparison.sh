@@ -47,9 +47,9 @@ for kind in "${kinds[@]}"; do
     for setting in "${settings[@]}"; do
         report=$out/$kind-$setting.json temperature=${setting%-*}
         [ -e "$report" ] || run "$file" --temp "${temperature#t}" --budget "${setting#*-b}" --json "$report" \
-            -d suffix:shared=0 -d suffix -d "suffix:corpus=$index" -d pld -d ngram-cache -d recycle \
-            -d "$medusa" -d "$eagle3" -d "$draft" \
-            -d "union:suffix+$eagle3" -d "cascade:suffix>$eagle3,tau=1"
+            -d suffix:shared=0 -d suffix -d "suffix:corpus=$index" -d mix -d "mix:corpus=$index" \
+            -d pld -d ngram-cache -d recycle -d "$medusa" -d "$eagle3" -d "$draft" \
+            -d "union:suffix+$eagle3" -d "cascade:suffix>$eagle3,tau=1" -d "mix:with=$eagle3"
     done
 done
 
