@@ -81,11 +81,13 @@ replayed() {
 }
 
 live() {
-    local kind n d=() dir=$out/live
+    local kind n requests d=() dir=$out/live
     mkdir -p "$dir"
     for drafter in "${drafters[@]}"; do d+=(-d "$drafter"); done
     for kind in "${kinds[@]}"; do
-        [ -s "$dir/$kind.jsonl" ] || "$specbench" workload --as prompts --kind "$kind" -n "${REQUESTS:-24}" \
+        requests=${REQUESTS:-24}
+        [ "$kind" != tools ] || requests=$((4 * requests)) # short answers, and long prompts are left out
+        [ -s "$dir/$kind.jsonl" ] || "$specbench" workload --as prompts --kind "$kind" -n "$requests" \
             --seed 5 --max-chars 2500 -o "$dir/$kind.jsonl" -q
         local run=("$specbench" run -q -m "$model" -t "${T:-1}" -p "$dir/$kind.jsonl" --stop '<|' "${d[@]}")
         for n in "${sizes[@]}"; do
