@@ -73,17 +73,17 @@ int spec_policy_new(spec_policy **out, spec_drafter *d, const spec_policy_option
     return SPEC_OK;
 }
 
-static void release_room(spec_policy *p) {
+static void release_room(const spec_policy *p, specp_room *m) {
     const spec_allocator *a = &p->alloc;
-    size_t nodes = p->cap * p->o.max_nodes;
-    specp_release(a, p->inner, p->cap, sizeof *p->inner);
-    specp_release(a, p->args, p->cap, sizeof *p->args);
-    specp_release(a, p->tree, p->cap, sizeof *p->tree);
-    specp_release(a, p->asked, p->cap, sizeof *p->asked);
-    specp_release(a, p->gain, p->cap, sizeof *p->gain);
-    specp_release(a, p->node, nodes, sizeof *p->node);
-    specp_release(a, p->sorting, nodes, sizeof *p->sorting);
-    specp_release(a, p->keep, nodes, sizeof *p->keep);
+    size_t nodes = m->cap * p->o.max_nodes;
+    specp_release(a, m->inner, m->cap, sizeof *m->inner);
+    specp_release(a, m->args, m->cap, sizeof *m->args);
+    specp_release(a, m->tree, m->cap, sizeof *m->tree);
+    specp_release(a, m->asked, m->cap, sizeof *m->asked);
+    specp_release(a, m->gain, m->cap, sizeof *m->gain);
+    specp_release(a, m->node, nodes, sizeof *m->node);
+    specp_release(a, m->sorting, nodes, sizeof *m->sorting);
+    specp_release(a, m->keep, nodes, sizeof *m->keep);
 }
 
 void spec_policy_free(spec_policy *p) {
@@ -93,7 +93,7 @@ void spec_policy_free(spec_policy *p) {
     specp_cost_release(&p->cost, &alloc);
     specp_release(&alloc, p->right, p->o.max_nodes, sizeof *p->right);
     specp_policy_release_curve(p);
-    release_room(p);
+    release_room(p, &p->room);
     specp_release(&alloc, p, 1, sizeof *p);
 }
 
@@ -155,7 +155,7 @@ static void learn(spec_policy *p, spec_policy_request *r, const spec_token *tok,
     }
     if (r->sampled) specp_policy_drawn(p, r, on_path);
     if (r->looked) specp_policy_looked(p, at >= 0);
-    r->looked = false;
+    r->sampled = r->looked = false;
     r->n_drafted = 0;
 }
 
@@ -175,34 +175,22 @@ int spec_policy_observe(spec_policy *p, spec_policy_request *r, const spec_outco
 /* ---- a proposal -------------------------------------------------------------------- */
 
 static int reserve(spec_policy *p, size_t n) {
-    if (n <= p->cap) return SPEC_OK;
-    spec_policy room = {.o = p->o, .alloc = p->alloc, .cap = n};
+    if (n <= p->room.cap) return SPEC_OK;
+    specp_room m = {.cap = n};
     const spec_allocator *a = &p->alloc;
     size_t nodes = n <= SIZE_MAX / p->o.max_nodes ? n * p->o.max_nodes : SIZE_MAX;
-    room.inner = specp_alloc(a, n, sizeof *room.inner);
-    room.args = specp_alloc(a, n, sizeof *room.args);
-    room.tree = specp_alloc(a, n, sizeof *room.tree);
-    room.asked = specp_alloc(a, n, sizeof *room.asked);
-    room.gain = specp_alloc(a, n, sizeof *room.gain);
-    room.node = specp_alloc(a, nodes, sizeof *room.node);
-    room.sorting = specp_alloc(a, nodes, sizeof *room.sorting);
-    room.keep = specp_alloc(a, nodes, sizeof *room.keep);
-    if (!room.inner || !room.args || !room.tree || !room.asked || !room.gain || !room.node || !room.sorting ||
-        !room.keep) {
-        release_room(&room);
-        return SPEC_ERR_NOMEM;
-    }
-    release_room(p);
-    p->cap = n;
-    p->inner = room.inner;
-    p->args = room.args;
-    p->tree = room.tree;
-    p->asked = room.asked;
-    p->gain = room.gain;
-    p->node = room.node;
-    p->sorting = room.sorting;
-    p->keep = room.keep;
-    return SPEC_OK;
+    m.inner = specp_alloc(a, n, sizeof *m.inner);
+    m.args = specp_alloc(a, n, sizeof *m.args);
+    m.tree = specp_alloc(a, n, sizeof *m.tree);
+    m.asked = specp_alloc(a, n, sizeof *m.asked);
+    m.gain = specp_alloc(a, n, sizeof *m.gain);
+    m.node = specp_alloc(a, nodes, sizeof *m.node);
+    m.sorting = specp_alloc(a, nodes, sizeof *m.sorting);
+    m.keep = specp_alloc(a, nodes, sizeof *m.keep);
+    bool all = m.inner && m.args && m.tree && m.asked && m.gain && m.node && m.sorting && m.keep;
+    release_room(p, all ? &p->room : &m);
+    if (all) p->room = m;
+    return all ? SPEC_OK : SPEC_ERR_NOMEM;
 }
 
 /* Copies the drafted tree into the request's record, and its nodes to the candidates. */
@@ -230,24 +218,25 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
     double unit = p->o.told_draft ? 0 : specp_policy_unit(p);
     bool clock = unit > 0;
     for (size_t i = 0; i < plan->n_asked; i++) {
-        size_t at = p->asked[i];
-        spec_propose_args *a = &p->args[i];
-        *a = p->args[at];
+        size_t at = p->room.asked[i];
+        spec_propose_args *a = &p->room.args[i];
+        *a = p->room.args[at];
         if (a->budget > plan->most) a->budget = (uint32_t)plan->most;
         if (a->min_prob < plan->min_prob) a->min_prob = plan->min_prob;
-        p->inner[i] = r[at]->inner;
-        p->tree[i] = trees[at];
+        p->room.inner[i] = r[at]->inner;
+        p->room.tree[i] = trees[at];
         if (p->draws && trees[at]->q_cap && a->budget > plan->drawn) a->budget = plan->drawn;
     }
     *time = 0;
     if (!plan->n_asked) return SPEC_OK;
     uint64_t t0 = clock ? p->o.clock(p->o.user) : 0;
-    int err = plan->n_asked == 1 ? spec_request_propose(p->inner[0], &p->args[0], p->tree[0])
-                                 : spec_request_propose_batch((spec_request *const *)p->inner, p->args,
-                                                              (spec_tree *const *)p->tree, plan->n_asked);
+    int err = plan->n_asked == 1
+                  ? spec_request_propose(p->room.inner[0], &p->room.args[0], p->room.tree[0])
+                  : spec_request_propose_batch((spec_request *const *)p->room.inner, p->room.args,
+                                               (spec_tree *const *)p->room.tree, plan->n_asked);
     double measured = clock ? (double)(p->o.clock(p->o.user) - t0) / unit : -1;
     size_t nodes = 0;
-    for (size_t i = 0; i < plan->n_asked; i++) nodes += p->tree[i]->n;
+    for (size_t i = 0; i < plan->n_asked; i++) nodes += p->room.tree[i]->n;
     *time = specp_policy_draft_time(p, plan->n_asked, nodes, measured);
     return err;
 }
@@ -268,30 +257,30 @@ static double take_drawn(spec_policy *p, spec_policy_request *r, const spec_tree
 static size_t judge(spec_policy *p, spec_policy_request *const *r, const specp_plan *plan, double time) {
     size_t n = 0, drawn = 0, kept;
     double gain;
-    memset(p->keep, 0, plan->n_asked * p->o.max_nodes);
+    memset(p->room.keep, 0, plan->n_asked * p->o.max_nodes);
     for (size_t i = 0; i < plan->n_asked; i++) {
-        const spec_tree *t = p->tree[i];
-        p->gain[i] = t->n_q ? take_drawn(p, r[p->asked[i]], t) : 0;
-        if (t->n_q) memset(p->keep + i * p->o.max_nodes, 1, t->n);
+        const spec_tree *t = p->room.tree[i];
+        p->room.gain[i] = t->n_q ? take_drawn(p, r[p->room.asked[i]], t) : 0;
+        if (t->n_q) memset(p->room.keep + i * p->o.max_nodes, 1, t->n);
         if (t->n_q)
             drawn += t->n;
         else
-            n += candidates_of(p, r[p->asked[i]], t, i, p->node + n);
+            n += candidates_of(p, r[p->room.asked[i]], t, i, p->room.node + n);
     }
     size_t room = plan->most > drawn ? plan->most - drawn : 0;
-    specp_policy_sort(p->node, p->sorting, n);
-    kept = specp_policy_choose(p->node, n < room ? n : room, p->curve + drawn, plan->price, &gain);
+    specp_policy_sort(p->room.node, p->room.sorting, n);
+    kept = specp_policy_choose(p->room.node, n < room ? n : room, p->curve + drawn, plan->price, &gain);
     size_t all = kept + drawn;
     double share = all ? plan->price * (p->curve[all] - p->curve[0]) / (double)all : 0;
     for (size_t k = 0; k < kept; k++) {
-        const specp_candidate_node *c = &p->node[k];
-        p->keep[c->request * p->o.max_nodes + c->node] = 1;
-        p->gain[c->request] += (double)c->value - share;
+        const specp_candidate_node *c = &p->room.node[k];
+        p->room.keep[c->request * p->o.max_nodes + c->node] = 1;
+        p->room.gain[c->request] += (double)c->value - share;
     }
     for (size_t i = 0; i < plan->n_asked; i++) {
-        if (p->tree[i]->n_q) p->gain[i] -= share * p->tree[i]->n;
-        specp_tree_keep(p->tree[i], p->keep + i * p->o.max_nodes);
-        specp_policy_worth(p, r[p->asked[i]], plan, p->gain[i]);
+        if (p->room.tree[i]->n_q) p->room.gain[i] -= share * p->room.tree[i]->n;
+        specp_tree_keep(p->room.tree[i], p->room.keep + i * p->o.max_nodes);
+        specp_policy_worth(p, r[p->room.asked[i]], p->room.asked[i] == plan->look, p->room.gain[i]);
     }
     p->stats.offered += n + drawn;
     p->stats.kept += all;
@@ -322,10 +311,10 @@ static int prepare(spec_policy *p, spec_policy_request *const *r, const spec_pro
     int err = reserve(p, n);
     if (!err) err = specp_policy_curve(p, n, context);
     for (size_t i = 0; i < n && !err; i++) {
-        p->args[i] = (spec_propose_args){.size = sizeof *p->args};
-        if (args) err = specp_take_args(&p->args[i], &args[i]);
-        uint32_t budget = p->args[i].budget ? p->args[i].budget : p->o.max_nodes;
-        p->args[i].budget = lesser(lesser(budget, p->o.max_nodes), trees[i]->cap);
+        p->room.args[i] = (spec_propose_args){.size = sizeof *p->room.args};
+        if (args) err = specp_take_args(&p->room.args[i], &args[i]);
+        uint32_t budget = p->room.args[i].budget ? p->room.args[i].budget : p->o.max_nodes;
+        p->room.args[i].budget = lesser(lesser(budget, p->o.max_nodes), trees[i]->cap);
     }
     return err;
 }
@@ -353,7 +342,7 @@ int spec_policy_propose(spec_policy *p, spec_policy_request *const *r, const spe
     p->stats.passes++;
     p->stats.asked += plan.n_asked;
     p->stats.skipped += n - plan.n_asked;
-    p->stats.probes += plan.probe;
+    p->stats.probes += plan.look != SPECP_NO_LOOK;
     specp_policy_spent(p, judge(p, r, &plan, time), time);
     return SPEC_OK;
 }

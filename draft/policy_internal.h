@@ -103,8 +103,9 @@ struct spec_policy_request {
     double plain;           /* time of a token by plain decoding, in the pass under way; 0 = none is */
     specp_drafted *drafted; /* (max_nodes) the last draft */
     uint32_t n_drafted;
-    bool sampled; /* it has q rows */
-    bool looked;  /* it was made only to see whether drafting pays by now */
+    bool sampled;       /* it has q rows */
+    bool looked;        /* it was made only to see whether drafting pays by now */
+    uint64_t last_look; /* the last such pass */
 };
 
 /* Sums that fade, of draft times: of a request and of a node, by least squares. */
@@ -119,6 +120,18 @@ typedef struct specp_ratio {
     double median;
     unsigned n, age; /* measurements; passes since the last */
 } specp_ratio;
+
+/* Room for the requests of a proposal. */
+typedef struct specp_room {
+    size_t cap;
+    spec_request **inner;
+    spec_propose_args *args;
+    spec_tree **tree;
+    size_t *asked;
+    double *gain;
+    specp_candidate_node *node, *sorting; /* (cap, max_nodes) */
+    uint8_t *keep;                        /* (cap, max_nodes) */
+} specp_room;
 
 struct spec_policy {
     spec_drafter *drafter;
@@ -148,15 +161,8 @@ struct spec_policy {
     specp_ratio ratio[SPECP_RATIOS]; /* measured over modelled times, by nodes: 0 | 1 | 2-3 | 4-7 | ... */
     bool timed;                      /* some were measured */
     size_t since_plain;              /* passes since one without drafted nodes */
-    /* room for the requests of a proposal */
-    size_t cap;
-    spec_request **inner;
-    spec_propose_args *args;
-    spec_tree **tree;
-    size_t *asked;
-    double *gain;
-    specp_candidate_node *node, *sorting; /* (cap, max_nodes) */
-    uint8_t *keep;                        /* (cap, max_nodes) */
+    size_t n_plain;                  /* such passes since the first was measured */
+    specp_room room;
 };
 
 /* ---- what passes cost here (policy_time.c) --------------------------------- */
@@ -173,14 +179,16 @@ void specp_policy_run(spec_policy *p, size_t kept);
 
 /* ---- before and after the draft (policy_plan.c) ---------------------------- */
 
+#define SPECP_NO_LOOK SIZE_MAX
+
 typedef struct specp_plan {
     double price;   /* of a unit of time, in tokens */
     double room;    /* time that may be spent beyond a plain pass */
-    size_t n_asked; /* requests to be asked: p->asked */
+    size_t n_asked; /* requests to be asked: p->room.asked */
     size_t most;    /* nodes that may be kept, of all together */
     float min_prob; /* nodes below cannot pay */
     uint32_t drawn; /* most nodes of a draft with q rows */
-    bool probe;     /* some request is asked only to see whether it pays by now */
+    size_t look;    /* the request that is asked only to see whether it pays by now; SPECP_NO_LOOK */
 } specp_plan;
 
 /* A request of the pass got so many tokens, of which plain decoding takes `plain` for one. */
@@ -197,7 +205,7 @@ double specp_policy_draft_time(const spec_policy *p, size_t requests, size_t nod
 void specp_policy_drafted(spec_policy *p, const specp_plan *plan, size_t nodes, double time);
 /* The pass will have `kept` drafted nodes; its draft took so long. */
 void specp_policy_spent(spec_policy *p, size_t kept, double draft);
-/* The draft of one of those asked gained so many tokens. */
-void specp_policy_worth(spec_policy *p, spec_policy_request *r, const specp_plan *plan, double gain);
+/* The draft of one of those asked gained so many tokens; looked: it was made only to see. */
+void specp_policy_worth(spec_policy *p, spec_policy_request *r, bool looked, double gain);
 
 #endif

@@ -28,8 +28,8 @@
 
 static double draft_time(const spec_policy *p) { return p->draft.request + p->draft.node * p->nodes; }
 
-/* How many nodes of a draft with q rows pay, by the record of those before; at least one, as asks() decides
- * whether to draft at all. */
+/* How many nodes of a draft with q rows pay, by the record of those before; at least one: whether to draft at
+ * all has been decided. */
 static uint32_t drawn_budget(const spec_policy *p, const specp_plan *plan, size_t n) {
     double sum = 0, best = 0;
     uint32_t budget = 1;
@@ -51,17 +51,38 @@ void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint
     }
 }
 
-/* Whether a request's draft is worth its own time; if it seems not, whether to look again. */
-static bool asks(spec_policy *p, const spec_policy_request *r, specp_plan *plan) {
-    double time = draft_time(p);
-    if (time > plan->room) return false;
-    if (r->worth < plan->price * time) {
-        if (plan->probe || p->probe_credit < p->probe_patience * time) return false;
-        plan->probe = true;
-        p->probe_credit = 0;
+/* Of the requests whose drafts seem not worth their own time, the one that was not looked at for longest,
+ * if a look is due. */
+static size_t due_look(const spec_policy *p, spec_policy_request *const *r, size_t n, double price) {
+    const double time = draft_time(p);
+    size_t due = SPECP_NO_LOOK;
+    if (p->probe_credit < p->probe_patience * time) return due;
+    for (size_t i = 0; i < n; i++)
+        if (p->room.args[i].budget && r[i]->worth < price * time &&
+            (due == SPECP_NO_LOOK || r[i]->last_look < r[due]->last_look))
+            due = i;
+    return due;
+}
+
+/* Asks those whose drafts are worth their time, and the one that is due, as far as there is room. Each time
+ * another one comes first. */
+static void choose_asked(spec_policy *p, spec_policy_request *const *r, size_t n, specp_plan *plan) {
+    const double time = draft_time(p);
+    const size_t due = due_look(p, r, n, plan->price);
+    for (size_t k = 0; k < n && time <= plan->room; k++) {
+        const size_t i = (k + p->stats.passes) % n;
+        if (!p->room.args[i].budget || (i != due && r[i]->worth < plan->price * time)) continue;
+        plan->room -= time;
+        p->room.asked[plan->n_asked++] = i;
     }
-    plan->room -= time;
-    return true;
+}
+
+/* Nodes that there is room for. Drafts with q rows stay whole: no more of them than nodes may be kept. */
+static void limit_nodes(const spec_policy *p, specp_plan *plan) {
+    const double *curve = p->curve;
+    const size_t most = plan->n_asked * p->o.max_nodes;
+    while (plan->most < most && curve[plan->most + 1] - curve[0] <= plan->room) plan->most++;
+    if (plan->n_asked > plan->most && (p->draws || !plan->most)) plan->n_asked = plan->most;
 }
 
 void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, specp_plan *plan) {
@@ -72,11 +93,13 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
         p->tokens = 8 * (double)n;
     }
     *plan = (specp_plan){.price = p->tokens / p->time, .room = (LIMIT * plain - p->loss) * BET};
+    plan->look = SPECP_NO_LOOK;
     p->probe_credit += p->o.max_loss / 2 * plain;
-    for (size_t i = 0; i < n && !specp_policy_plain(p); i++)
-        if (p->args[i].budget && asks(p, r[i], plan)) p->asked[plan->n_asked++] = i;
-    size_t most = plan->n_asked * p->o.max_nodes;
-    while (plan->most < most && curve[plan->most + 1] - plain <= plan->room) plan->most++;
+    if (!specp_policy_plain(p)) choose_asked(p, r, n, plan);
+    limit_nodes(p, plan);
+    for (size_t i = 0; i < plan->n_asked; i++)
+        if (r[p->room.asked[i]]->worth < plan->price * draft_time(p)) plan->look = p->room.asked[i];
+    if (plan->look != SPECP_NO_LOOK) p->probe_credit = 0;
     for (size_t k = 2; k <= plan->most; k++) {
         double step = curve[k] - curve[k - 1];
         if (step < least) least = step;
@@ -84,9 +107,6 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
     plan->drawn = drawn_budget(p, plan, n);
     double floor = plan->price * (least + p->draft.node) * (double)MODEST;
     plan->min_prob = floor > 0 ? (floor < 1 ? (float)floor : 1) : 0;
-    if (plan->most) return;
-    plan->n_asked = 0;
-    plan->probe = false;
 }
 
 /* ---- the accounts ---------------------------------------------------------- */
@@ -125,10 +145,11 @@ void specp_policy_spent(spec_policy *p, size_t kept, double draft) {
     specp_policy_run(p, kept);
 }
 
-void specp_policy_worth(spec_policy *p, spec_policy_request *r, const specp_plan *plan, double gain) {
-    r->worth += (gain - r->worth) * (plan->probe ? 0.25 : 1.0 / 16);
+void specp_policy_worth(spec_policy *p, spec_policy_request *r, bool looked, double gain) {
+    r->worth += (gain - r->worth) * (looked ? 0.25 : 1.0 / 16);
     p->worth += (gain - p->worth) / 64;
-    r->looked = plan->probe;
+    r->looked = looked;
+    if (looked) r->last_look = p->stats.passes;
 }
 
 void specp_policy_saved(spec_policy *p, size_t tokens, double plain) {

@@ -20,6 +20,7 @@
 #define PRIOR        6   /* measurements that the model's shape counts for */
 #define STALE        128 /* passes until a ratio is doubted */
 #define PLAIN_FIRST  4   /* passes without draft before the ratio(0) is believed */
+#define PLAIN_TRIED  16  /* such passes after which it goes on without: of some engines they are not told */
 #define PLAIN_EVERY  256 /* passes until it is measured again */
 
 static size_t place_of(size_t k) {
@@ -80,7 +81,8 @@ double specp_policy_unit(const spec_policy *p) {
 }
 
 bool specp_policy_plain(const spec_policy *p) {
-    return p->timed && (p->ratio[0].n < PLAIN_FIRST || p->since_plain >= PLAIN_EVERY);
+    bool unknown = p->ratio[0].n < PLAIN_FIRST && p->n_plain < PLAIN_TRIED;
+    return p->timed && (unknown || p->since_plain >= PLAIN_EVERY);
 }
 
 /* What was measured long ago is believed half as much: it may have been a bad moment, and would else keep
@@ -100,6 +102,7 @@ void specp_policy_run(spec_policy *p, size_t kept) {
     p->kept = kept;
     p->modelled = p->model[kept];
     p->since_plain = kept ? p->since_plain + 1 : 0;
+    p->n_plain += p->timed && !kept;
     doubt_old(p);
 }
 

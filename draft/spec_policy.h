@@ -107,7 +107,8 @@ SPEC_API SPEC_MUST_CHECK int spec_policy_propose(spec_policy *p, spec_policy_req
                                                  size_t n);
 
 /* The time that the pass after the last proposal took, without drafting, in nanoseconds.
- * Optional: with it choices and accounts follow the machine where the costs given are wrong. */
+ * Optional: with it choices and accounts follow the machine where the costs given are wrong. To be told of
+ * every pass or of none: those without drafts are what the others are compared with. */
 SPEC_API void spec_policy_timed(spec_policy *p, uint64_t ns);
 
 /* What spec_request_observe says. The tree, if any, is the one proposed. */
