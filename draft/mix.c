@@ -8,8 +8,9 @@
  *               state  -->  mix_model.c   --+
  *
  * Indexes, texts and locks are the suffix drafter's: a tenant's state lies beside its shared index, and is
- * read and written under the same lock. Who finds others at it tries again before the next draft; what
- * was to be learnt is lost only then. A request without shared knowledge has a state of its own.
+ * read and written under the same lock. Who finds others at it tries once more, before the next draft or
+ * the next token; what was to be learnt is lost only then. A request without shared knowledge has a state
+ * of its own.
  *
  * Tokens that are committed without a draft are learnt from as well: each is preceded by a look at what
  * the root would have offered.
@@ -76,6 +77,16 @@ static void view_begin(mix_drafter *d, mix_request *r, mix_view *v) {
     g->n_own[MIX_SHARED] = b->in_step ? b->n_response : 0;
 }
 
+/* Tells the shared index which text the draft came from: it is not what goes first (evict=lru). */
+static void touch(const mix_view *v, const mix_record *root, const spec_tree *t) {
+    if (!v->held || !root->len[MIX_SHARED]) return;
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (t->source[i] != SPEC_SOURCE_SHARED) continue;
+        spec_index_touch(v->held->index, root->class[MIX_SHARED][0].at);
+        return;
+    }
+}
+
 static void view_end(mix_view *v) {
     if (v->held) pthread_rwlock_unlock(&v->held->lock);
 }
@@ -97,6 +108,7 @@ int specp_mix_propose_with(void *self, void *state, const spec_propose_args *a, 
     v.g.max_depth = a->max_depth;
     v.g.min_prob = a->min_prob > d->min_prob ? a->min_prob : d->min_prob;
     specp_mix_tree(&v.g, &r->scratch, out);
+    touch(&v, &r->scratch.record[0], out);
     view_end(&v);
     specp_tree_prune(out, d->min_prob);
     return SPEC_OK;
@@ -171,6 +183,7 @@ static int observe_text(mix_drafter *d, mix_request *r, const spec_outcome *o) {
     for (size_t i = 0; i < o->n_committed; i++) {
         const spec_token *tok = o->committed + i;
         if (b->n_text) {
+            learn(d, r); /* what is left of the token before: then others were at the state */
             view_begin(d, r, &v);
             specp_mix_look(&v.g, &r->scratch);
             view_end(&v);
@@ -229,7 +242,7 @@ const char specp_mix_help[] =
     "  priors=FILE|none   what the model begins with: what a snapshot carries (default:\n"
     "                  what the corpus carries, or what is built in), or nothing\n"
     "  sure=N          how long the priors are believed, in updates, 0..1000\n"
-    "                  (default 30)\n";
+    "                  (default 30; what a corpus carries: as it stands)\n";
 
 static void mix_free(void *self) {
     mix_drafter *d = self;

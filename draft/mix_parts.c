@@ -8,6 +8,7 @@
  *
  * The parts hang together as in union: part 0 is mix itself, which is told of every outcome as if the
  * tree were its own, as it is. Drafts are taken as deterministic: no part is lent room for q rows.
+ * The caller's min_prob goes to the parts as well, so that one that takes time may stop early.
  */
 #include "mix_parts.h"
 

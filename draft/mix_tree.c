@@ -189,7 +189,6 @@ static void collect_index(const mix_grow *g, mix_record *r, uint32_t x, spec_loc
                           found *f) {
     const spec_index *index = g->index[x];
     const size_t n = index ? specp_index_chain(index, at, n_own, ENOUGH, MIX_CLASSES, r->class[x]) : 0;
-    r->n_classes[x] = (uint8_t)n;
     r->len[x] = n ? r->class[x][0].at.len : 0;
     for (uint32_t i = 0; i < MIX_CLASSES; i++) fill(r->c.cell[x * MIX_CLASSES + i], MIX_NO_EVIDENCE);
     for (uint32_t i = 0; i < n; i++) collect(g->tables, r, x, i, f);
@@ -199,7 +198,6 @@ static void collect_index(const mix_grow *g, mix_record *r, uint32_t x, spec_loc
 static void weigh(const mix_grow *g, mix_record *r, const spec_locus *at, const size_t *n_own,
                   spec_token token) {
     found f = {.token = r->c.token, .free = 128};
-    r->token = token;
     r->c.n_evidence = MIX_MATCHES + g->n_drafts;
     memset(r->c.rank, NO_RANK, sizeof r->c.rank);
     memset(r->first, 8 * MIX_CLASSES, sizeof r->first);
@@ -372,7 +370,6 @@ static int32_t child_of(const mix_scratch *m, int32_t node, spec_token token) {
 void specp_mix_follow(mix_scratch *m, mix_state *s, const mix_tables *t, const spec_token *tok, size_t n) {
     int32_t node = -1;
     learn_paths(m, s, t, tok, n);
-    if (!m->n) return;
     for (size_t i = 0; i < n; i++) {
         const mix_record *r = &m->record[node < 0 ? 0 : m->node[node].weighed];
         if (node >= 0) specp_mix_learn_reach(s, t, m->node[node].reach, &r->c);

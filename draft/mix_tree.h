@@ -19,14 +19,12 @@ enum { MIX_OWN, MIX_SHARED, MIX_INDEXES };
 /* A node whose continuations have been weighed, in the order in which they were; record 0 is the root's. */
 typedef struct mix_record {
     mix_case c;
-    int32_t node; /* -1: the root */
-    spec_token token;
+    int32_t node;                /* -1: the root */
     uint32_t depth;              /* 0: the root */
     float product;               /* the node's */
     float limit;                 /* what its next child's probability may be at most */
     int32_t best;                /* key */
     int32_t key[MIX_CANDIDATES]; /* of adding the candidate */
-    uint8_t n_classes[MIX_INDEXES];
     int32_t in_draft[MIX_PARTS]; /* the same node in another drafter's draft, -1: the root, MIX_NOWHERE */
     uint32_t len[MIX_INDEXES];   /* of the longest match, 0: none */
     uint8_t first[MIX_INDEXES][MIX_CANDIDATES];      /* branch with the candidate, of the longest class: */
@@ -54,7 +52,7 @@ typedef struct mix_node {
 typedef struct mix_scratch {
     mix_record *record; /* (nodes + 1) */
     mix_node *node;     /* (nodes) as in the draft */
-    int32_t *task; /* (nodes + 1, rounded up to whole fours) of what is next at node i - 1; 0: at the root */
+    int32_t *task; /* (nodes + 1, rounded up to whole rows) of what is next at node i - 1; 0: at the root */
     uint32_t n;    /* records in use */
     uint32_t n_nodes; /* nodes drafted */
     uint32_t nodes;

@@ -330,6 +330,17 @@ static void test_generalizing_forgets_tokens(void **unused) {
     free(fresh);
 }
 
+/* As many lines as the layout has values, each of its length. */
+static void check_priors_length(void) {
+    const size_t values = MIX_MATCH_SLOTS + sizeof state->path / sizeof *state->path +
+                          sizeof state->reach / sizeof *state->reach +
+                          (sizeof state->by_match + sizeof state->of_all) / sizeof(float);
+    size_t lines = 0;
+    for (; specp_mix_priors[lines]; lines++)
+        assert_int_equal(strlen(specp_mix_priors[lines]), 2 * MIX_PRIOR_PAIRS);
+    assert_int_equal(lines, (values + MIX_PRIOR_PAIRS - 1) / MIX_PRIOR_PAIRS);
+}
+
 /* The state built in is one that could have been learnt. */
 static void test_built_in_priors(void **unused) {
     (void)unused;
@@ -337,6 +348,7 @@ static void test_built_in_priors(void **unused) {
     unsigned char *bytes = malloc(n);
     spec_message why;
     mix_state *fresh = malloc(sizeof *fresh), *back = malloc(sizeof *back);
+    check_priors_length();
     specp_mix_start(fresh, &tables);
     specp_mix_taught(state, &tables);
     specp_mix_state_write(state, bytes);
