@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The study behind docs/EXPERIMENTS.md: every drafter on recorded outputs, at five sizes of
+# The study behind docs/STUDY.md: every drafter on recorded outputs, at five sizes of
 # drafts; the reference's settings tuned for each file; tokens per step over nodes per step;
 # calibration; tables in Markdown and plots.
 #
@@ -36,15 +36,11 @@ read -ra floors <<<"${FLOORS-0 0.01 0.02 0.05 0.1 0.15 0.2 0.3 0.5}"
 read -ra tune <<<"${TUNE-8 32}"
 
 # Token Recycling is not among them: what it needs of the target is not in a record.
-drafters=('none none' 'suffix suffix' 'arctic suffix:preset=arctic,tree=1' 'pld pld' 'ngram-cache ngram-cache')
+drafters=('none none' 'suffix suffix' 'arctic suffix:preset=arctic,tree=1' 'pld pld' 'ngram-cache ngram-cache'
+    'mix mix')
 swept=('suffix suffix:min_prob=0,nodes=64' 'arctic suffix:preset=arctic,tree=1,min_prob=0,nodes=64'
-    'arctic-wide suffix:preset=arctic,tree=1,min_prob=0,nodes=64,factor=64')
-ours=suffix
-if "$specbench" help drafters | grep -q '^mix:'; then
-    ours=mix
-    drafters+=('mix mix')
-    swept+=('mix mix')
-fi
+    'arctic-wide suffix:preset=arctic,tree=1,min_prob=0,nodes=64,factor=64' 'mix mix')
+ours=mix
 for given in "${@:3}"; do
     for i in "${!drafters[@]}"; do [ "${drafters[i]%% *}" = "${given%% *}" ] && unset "drafters[i]"; done
     for i in "${!swept[@]}"; do [ "${swept[i]%% *}" = "${given%% *}" ] && unset "swept[i]"; done
