@@ -10,7 +10,8 @@
 # TRACES is a folder of trace files (default ../shared/traces); DRAFTERs: default suffix, pld and random,
 # which is the control. Reports go to OUT, and tables in Markdown to OUT/goodput.md. A report that is there
 # is not made again. LIVE= leaves the live runs out, REPLAY= the others. SIZES='1 2 4 8 16 32 64' are the
-# fixed sizes, beside 0, plain decoding. Ten minutes on a quiet machine; T=N threads of the target (1).
+# fixed sizes, beside 0, plain decoding; live those up to 16. REQUESTS=N of each kind live (24; of tools four times
+# as many, which are short). A quarter of an hour on a quiet machine; T=N threads of the target (1).
 set -euo pipefail
 
 out=${1:?"expected OUT, the folder for the reports"}
