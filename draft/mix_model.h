@@ -186,7 +186,8 @@ static inline mix_lanes mix_keep(mix_lanes x, mix_lanes_int mask) {
 
 /* -1 for candidates k, ..., k + MIX_LANES - 1 that there are, else 0. */
 static inline mix_lanes_int mix_live(uint32_t k, uint32_t n) {
-    return (mix_lanes_int){0, 1, 2, 3} < (int32_t)n - (int32_t)k;
+    const mix_lanes_int place = {0, 1, 2, 3};
+    return place < (int32_t)n - (int32_t)k;
 }
 
 /* ---- for the tree --------------------------------------------------------------- */

@@ -108,7 +108,7 @@ int train_features_loss(train_features *f, const spec_token *tokens, const spec_
     if (!f->logits) f->logits = specp_alloc(&f->alloc, f->seq * f->vocab, sizeof *f->logits);
     if (!f->logits) return specp_fail(why, SPEC_ERR_NOMEM, "no memory for logits of %zu tokens", f->seq);
     int err = forward(f, tokens, n, NULL, &out, why);
-    if (err || !out.logits) return err; /* without options they are there */
+    if (err || !out.logits) return err;                              /* without options they are there */
     memcpy(f->logits, out.logits, n * f->vocab * sizeof *f->logits); /* the loss writes over them */
     train_cross_entropy(&f->ctx, f->logits, target, n, f->vocab, 1.0f, loss);
     return SPEC_OK;
