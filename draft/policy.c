@@ -78,6 +78,7 @@ static void release_room(const spec_policy *p, specp_room *m) {
     size_t nodes = m->cap * p->o.max_nodes;
     specp_release(a, m->inner, m->cap, sizeof *m->inner);
     specp_release(a, m->args, m->cap, sizeof *m->args);
+    specp_release(a, m->given, m->cap, sizeof *m->given);
     specp_release(a, m->tree, m->cap, sizeof *m->tree);
     specp_release(a, m->asked, m->cap, sizeof *m->asked);
     specp_release(a, m->gain, m->cap, sizeof *m->gain);
@@ -181,13 +182,14 @@ static int reserve(spec_policy *p, size_t n) {
     size_t nodes = n <= SIZE_MAX / p->o.max_nodes ? n * p->o.max_nodes : SIZE_MAX;
     m.inner = specp_alloc(a, n, sizeof *m.inner);
     m.args = specp_alloc(a, n, sizeof *m.args);
+    m.given = specp_alloc(a, n, sizeof *m.given);
     m.tree = specp_alloc(a, n, sizeof *m.tree);
     m.asked = specp_alloc(a, n, sizeof *m.asked);
     m.gain = specp_alloc(a, n, sizeof *m.gain);
     m.node = specp_alloc(a, nodes, sizeof *m.node);
     m.sorting = specp_alloc(a, nodes, sizeof *m.sorting);
     m.keep = specp_alloc(a, nodes, sizeof *m.keep);
-    bool all = m.inner && m.args && m.tree && m.asked && m.gain && m.node && m.sorting && m.keep;
+    bool all = m.inner && m.args && m.given && m.tree && m.asked && m.gain && m.node && m.sorting && m.keep;
     release_room(p, all ? &p->room : &m);
     if (all) p->room = m;
     return all ? SPEC_OK : SPEC_ERR_NOMEM;
@@ -219,7 +221,7 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
     bool clock = unit > 0;
     for (size_t i = 0; i < plan->n_asked; i++) {
         size_t at = p->room.asked[i];
-        spec_propose_args *a = &p->room.args[i];
+        spec_propose_args *a = &p->room.given[i];
         *a = p->room.args[at];
         if (a->budget > plan->most) a->budget = (uint32_t)plan->most;
         if (a->min_prob < plan->min_prob) a->min_prob = plan->min_prob;
@@ -231,8 +233,8 @@ static int ask(spec_policy *p, spec_policy_request *const *r, spec_tree *const *
     if (!plan->n_asked) return SPEC_OK;
     uint64_t t0 = clock ? p->o.clock(p->o.user) : 0;
     int err = plan->n_asked == 1
-                  ? spec_request_propose(p->room.inner[0], &p->room.args[0], p->room.tree[0])
-                  : spec_request_propose_batch((spec_request *const *)p->room.inner, p->room.args,
+                  ? spec_request_propose(p->room.inner[0], &p->room.given[0], p->room.tree[0])
+                  : spec_request_propose_batch((spec_request *const *)p->room.inner, p->room.given,
                                                (spec_tree *const *)p->room.tree, plan->n_asked);
     double measured = clock ? (double)(p->o.clock(p->o.user) - t0) / unit : -1;
     size_t nodes = 0;

@@ -124,10 +124,11 @@ typedef struct specp_ratio {
 /* Room for the requests of a proposal. */
 typedef struct specp_room {
     size_t cap;
+    spec_propose_args *args; /* of all requests */
+    size_t *asked;           /* those of them that are asked; by their order: */
     spec_request **inner;
-    spec_propose_args *args;
+    spec_propose_args *given;
     spec_tree **tree;
-    size_t *asked;
     double *gain;
     specp_candidate_node *node, *sorting; /* (cap, max_nodes) */
     uint8_t *keep;                        /* (cap, max_nodes) */

@@ -79,6 +79,22 @@ static void test_requests_may_sit_out(void **state) {
     stage_close(&w);
 }
 
+/* Each request's arguments are its own, whoever comes first. */
+static void test_each_has_its_own_limits(void **state) {
+    (void)state;
+    stage w = {.x = {.length = 8, .says = 0.9f}};
+    stage_open(&w, MOST, 0.01, 0, 51);
+    stage_passes(&w, 20, 1, 0);
+    for (uint32_t turn = 0; turn < 2 * MOST; turn++) {
+        spec_propose_args a[MOST];
+        for (uint32_t i = 0; i < MOST; i++)
+            a[i] = (spec_propose_args){.size = sizeof a[i], .budget = i + 1, .max_depth = MOST};
+        assert_int_equal(spec_policy_propose(w.p, w.r, a, w.t, MOST), 0);
+        for (uint32_t i = 0; i < MOST; i++) assert_int_equal(w.t[i]->n, i + 1);
+    }
+    stage_close(&w);
+}
+
 /* One that never pays does not keep another from being looked at. */
 static void test_looks_go_round(void **state) {
     (void)state;
@@ -207,6 +223,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_batch_has_one_price),
         cmocka_unit_test(test_requests_may_sit_out),
+        cmocka_unit_test(test_each_has_its_own_limits),
         cmocka_unit_test(test_looks_go_round),
         cmocka_unit_test(test_a_look_is_judged_by_itself),
         cmocka_unit_test(test_drawn_drafts_are_kept_as_they_are),
