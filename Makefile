@@ -109,7 +109,7 @@ EXAMPLES := $(patsubst %.c,$(OUT)/%,$(EX_SRC))
 THREAD_TESTS := $(foreach t,$(TESTS),$(if $(findstring threads,$(notdir $(t))),$(t)))
 
 # Files that need an instruction set get it here; elsewhere than on x86-64 they are empty.
-# -O3 where the elementwise loops are to be vectorised.
+# -O3 where the elementwise loops are to be vectorised; no vectors where single elements are written and read in turn.
 AVX2   := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ifeq ($(VARIANT)-$(findstring clang,$(CC)),asan-)

@@ -51,27 +51,31 @@ void specp_policy_drawn(spec_policy *p, const spec_policy_request *r, const uint
     }
 }
 
-/* Of the requests whose drafts seem not worth their own time, the one that was not looked at for longest,
- * if a look is due. */
-static size_t due_look(const spec_policy *p, spec_policy_request *const *r, size_t n, double price) {
-    const double time = draft_time(p);
+/* Whether a request's draft seems worth its own time. */
+static bool pays(const spec_policy *p, const spec_policy_request *r, const specp_plan *plan) {
+    return r->worth >= plan->price * draft_time(p);
+}
+
+/* Of the requests whose drafts do not pay, the one that was not looked at for longest, if a look is due. */
+static size_t due_look(const spec_policy *p, spec_policy_request *const *r, size_t n,
+                       const specp_plan *plan) {
     size_t due = SPECP_NO_LOOK;
-    if (p->probe_credit < p->probe_patience * time) return due;
+    if (p->probe_credit < p->probe_patience * draft_time(p)) return due;
     for (size_t i = 0; i < n; i++)
-        if (p->room.args[i].budget && r[i]->worth < price * time &&
+        if (p->room.args[i].budget && !pays(p, r[i], plan) &&
             (due == SPECP_NO_LOOK || r[i]->last_look < r[due]->last_look))
             due = i;
     return due;
 }
 
-/* Asks those whose drafts are worth their time, and the one that is due, as far as there is room. Each time
- * another one comes first. */
+/* Asks those whose drafts pay, and the one that is due, as far as there is room. Each time another one comes
+ * first. */
 static void choose_asked(spec_policy *p, spec_policy_request *const *r, size_t n, specp_plan *plan) {
     const double time = draft_time(p);
-    const size_t due = due_look(p, r, n, plan->price);
+    const size_t due = due_look(p, r, n, plan);
     for (size_t k = 0; k < n && time <= plan->room; k++) {
         const size_t i = (k + p->stats.passes) % n;
-        if (!p->room.args[i].budget || (i != due && r[i]->worth < plan->price * time)) continue;
+        if (!p->room.args[i].budget || (i != due && !pays(p, r[i], plan))) continue;
         plan->room -= time;
         p->room.asked[plan->n_asked++] = i;
     }
@@ -98,7 +102,7 @@ void specp_policy_plan(spec_policy *p, spec_policy_request *const *r, size_t n, 
     if (!specp_policy_plain(p)) choose_asked(p, r, n, plan);
     limit_nodes(p, plan);
     for (size_t i = 0; i < plan->n_asked; i++)
-        if (r[p->room.asked[i]]->worth < plan->price * draft_time(p)) plan->look = p->room.asked[i];
+        if (!pays(p, r[p->room.asked[i]], plan)) plan->look = p->room.asked[i];
     if (plan->look != SPECP_NO_LOOK) p->probe_credit = 0;
     for (size_t k = 2; k <= plan->most; k++) {
         double step = curve[k] - curve[k - 1];
